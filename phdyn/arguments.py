@@ -1,0 +1,312 @@
+"""What simulate was asked for, checked before any work, and turned into a plan."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from phdyn.errors import ArgumentError, ArgumentTypeError, StabilityWarning
+from phdyn.events import Event, Guard, LossGoal
+from phdyn.methods.catalogue import check_fit, resolve
+from phdyn.methods.splitting import Splitting, check_stability
+from phdyn.methods.stepping import Control
+from phdyn.motion import Knot, Motion, bind
+from phdyn.potentials import NetworkLoss
+from phdyn.recording import MODES, check_memory
+from phdyn.solution import State
+from phdyn.systems import HeavyBall, Sampled, Steps, describe
+from phdyn.typing import Method
+from phdyn.vectors import NumpyVectors, vectors_of
+
+_JACOBIAN_LIMIT = 5000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start."""
+
+    system: Any
+    motion: Motion
+    method: Method
+    control: Control
+    t0: float
+    t_end: float
+    x0: Any
+    before: State | None
+    stops: list[float]
+    events: list[Event]
+    has_events: bool
+    record: str
+    t_eval: Any
+    dense: bool
+    monitor: str | None
+    max_steps: int
+    max_switches: int
+    dtype: Any
+
+    @property
+    def backward(self) -> bool:
+        """Whether time runs backwards."""
+        return self.t_end < self.t0
+
+    @property
+    def transitions(self) -> list[tuple[str, str, Event]]:
+        """The edges of the system's mode graph."""
+        return getattr(self.system, "transitions", [])
+
+    @property
+    def first_mode(self) -> str:
+        """The mode in which a fresh run starts."""
+        return next(iter(getattr(self.system, "laws", {"": None})))
+
+    @property
+    def setting(self) -> str:
+        """Step or tolerances, as text."""
+        c = self.control
+        return f"step {abs(c.step):g}" if c.step is not None else f"rtol {c.rtol:g}, atol {c.atol:g}"
+
+    @property
+    def heading(self) -> str:
+        """Method, setting and precision, as the energy balance names them."""
+        order = f", order {self.method.order}" if self.method.fixed else ""
+        return f"{self.method.name}{order}, {self.setting}, {np.dtype(self.dtype).name}"
+
+    @property
+    def eps(self) -> float:
+        """Spacing of numbers at 1 in the precision of the loss."""
+        return float(np.finfo(self.dtype).eps)
+
+    @property
+    def label(self) -> str:
+        """What moves, as text."""
+        if hasattr(self.system, "potential"):
+            part = describe(self.system.potential)
+            return f"{type(self.system).__name__}({part if 'n = ' in part else f'{part}, n = {self.motion.dim}'})"
+        return repr(self.system) if hasattr(self.system, "energy") else f"fun {getattr(self.system, '__name__', '')}, {self.motion.size} components"
+
+    def start_knot(self) -> Knot:
+        """Evaluate at the start."""
+        return self.motion.knot(self.t0, self.x0)
+
+
+def prepare(  # noqa: PLR0913
+    system: Any,
+    t_span: Any,
+    x0: Any,
+    *,
+    method: Any,
+    step: Any,
+    rtol: Any,
+    atol: Any,
+    max_step: Any,
+    first_step: Any,
+    t_eval: Any,
+    dense: bool,
+    events: Any,
+    args: tuple[Any, ...],
+    record: str,
+    monitor: str | None,
+    max_steps: int,
+    max_nfev: int | None,
+    max_switches: int,
+) -> Plan:
+    """Check every argument and bind the system; see ``simulate`` for what they mean.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        With the value and the way out.
+    """
+    t0, t_end = _checked_span(t_span)
+    chosen = resolve(method)
+    check_fit(chosen, system)
+    before = x0 if isinstance(x0, State) else None
+    if before is not None and before.t != t0:
+        raise ArgumentError(f"t_span starts at {t0:g}, the state to go on from is at t = {before.t:g}: start there")
+    start = x0 if before is None else before.x
+    vectors, x = vectors_of(start)
+    _check_shape(system, x)
+    _check_precision(system, x)
+    dtype = vectors.dtype
+    if getattr(chosen, "double_only", False) and dtype == np.float32 and isinstance(vectors, NumpyVectors):
+        vectors, x = vectors_of(x.astype(np.float64))
+    control = _checked_control(chosen, system, t0, t_end, step, rtol, atol, max_step, first_step, dense or t_eval is not None, dtype)
+    motion = bind(system, vectors, len(x), tensors=isinstance(start, torch.Tensor), args=_checked_args(system, args))
+    motion.max_nfev = _checked_budget(max_nfev, "max_nfev")
+    if not bool(vectors.finite(x)):
+        raise ArgumentError("x0 has an entry that is not finite (nan or inf)")
+    _check_laws(system, t0, chosen, control)
+    _check_record(record, monitor, t_eval, control, t0, t_end, x, dtype)
+    _check_jacobian(chosen, motion)
+    stops = _stops(system, t0, t_end)
+    motion.on_stretch(t0, stops[0])
+    motion.check(t0, x)
+    return Plan(
+        system=system,
+        motion=motion,
+        method=chosen,
+        control=control,
+        t0=t0,
+        t_end=t_end,
+        x0=x,
+        before=before,
+        stops=stops,
+        events=_listed(events, args),
+        has_events=events is not None,
+        record=record,
+        t_eval=_checked_times(t_eval, t0, t_end),
+        dense=dense,
+        monitor=monitor,
+        max_steps=int(_checked_budget(max_steps, "max_steps")),
+        max_switches=int(_checked_budget(max_switches, "max_switches")),
+        dtype=dtype,
+    )
+
+
+def _checked_span(t_span: Any) -> tuple[float, float]:
+    try:
+        t0, t_end = (float(t) for t in t_span)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"t_span is {t_span!r}: two times (start, end) are needed") from error
+    if not (np.isfinite(t0) and np.isfinite(t_end)) or t0 == t_end:
+        raise ArgumentError(f"t_span is ({t0:g}, {t_end:g}): two different finite times are needed")
+    return t0, t_end
+
+
+def _check_shape(system: Any, x: Any) -> None:
+    shape = tuple(x.shape)
+    if len(shape) == 2:
+        raise ArgumentError(f"x0 has shape {shape}: one trajectory at a time, (2n,); batches are not supported yet")
+    if len(shape) != 1 or len(x) == 0 or (isinstance(system, HeavyBall) and len(x) % 2):
+        wanted = "(2n,) or (batch, 2n), positions then momenta; from rest: phdyn.at_rest(q)" if isinstance(system, HeavyBall) else "(n,)"
+        raise ArgumentError(f"x0 has shape {shape}, not {wanted}")
+
+
+def _check_precision(system: Any, x: Any) -> None:
+    potential = getattr(system, "potential", None)
+    if not isinstance(potential, NetworkLoss):
+        return
+    network, given = str(potential.dtype).removeprefix("torch."), str(x.dtype).removeprefix("torch.")
+    if network != given:
+        raise ArgumentError(f"x0 is {given}, the network {network}: use V.initial_state(), or convert x0 or the model")
+
+
+def _checked_control(  # noqa: PLR0913
+    method: Method, system: Any, t0: float, t_end: float, step: Any, rtol: Any, atol: Any, max_step: Any, first_step: Any, dense: bool, dtype: Any
+) -> Control:
+    name, sign = method.name, 1.0 if t_end > t0 else -1.0
+    if method.fixed:
+        for option, value in (("rtol", rtol), ("atol", atol), ("max_step", max_step), ("first_step", first_step)):
+            if value is not None:
+                raise ArgumentError(f"method '{name}' takes fixed steps: pass step=..., not {option}={value}")
+        if step is None:
+            raise ArgumentError(f"method '{name}' takes fixed steps: pass step=...; phdyn.suggest_step(system, x0) proposes one")
+        return Control(sign * _positive(step, "step"), t0, dense=dense)
+    if step is not None:
+        raise ArgumentError(f"method '{name}' chooses its steps: pass rtol and atol (or max_step), not step={step:g}")
+    single = dtype == np.float32
+    rtol = _positive((1e-5 if single else 1e-6) if rtol is None else rtol, "rtol")
+    atol = _positive((1e-8 if single else 1e-9) if atol is None else atol, "atol")
+    if single and rtol < 1e-5:
+        raise ArgumentError(f"rtol={rtol:g} is beyond a float32 loss: use rtol >= 1e-5, or a float64 x0 and model")
+    if max_step is None and getattr(system, "u", None) is not None and not isinstance(system.u, (Steps, Sampled)):
+        max_step = abs(t_end - t0) / 100
+    bound = None if max_step is None or max_step == np.inf else _positive(max_step, "max_step")
+    return Control(None, t0, rtol, atol, bound, None if first_step is None else _positive(first_step, "first_step"), dense=dense)
+
+
+def _positive(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not (np.isfinite(value) and value > 0):
+        raise ArgumentError(f"{name} is {value}: a positive finite number is needed")
+    return float(value)
+
+
+def _checked_budget(value: Any, name: str) -> float:
+    if value is None or value == float("inf"):
+        return float("inf") if name == "max_nfev" else 2**62
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value <= 0:
+        raise ArgumentError(f"{name} is {value!r}: a positive whole number is needed")
+    return int(value)
+
+
+def _checked_args(system: Any, args: Any) -> tuple[Any, ...]:
+    if not isinstance(args, (tuple, list)):
+        raise ArgumentTypeError(f"args is {args!r}: a tuple is needed, such as ({args!r},)")
+    if args and hasattr(system, "hamiltonian"):
+        raise ArgumentError("args belongs to a plain fun(t, x, *args); a system has its parameters")
+    return tuple(args)
+
+
+def _check_laws(system: Any, t0: float, method: Method, control: Control) -> None:
+    """Check that friction is defined at the start, and that a splitting that runs it backwards stands it."""
+    if not isinstance(system, HeavyBall):
+        return
+    rates = [float(law.rate(t0)) for law in system.laws.values()]
+    if not np.isfinite(rates).all():
+        raise ArgumentError(f"friction is {max(rates)} at t = {t0:g}: a finite rate is needed at the start")
+    if isinstance(method, Splitting) and control.step is not None:
+        strongest = max(rates) / float(np.min(system.mass))
+        warning = check_stability(method, max(strongest, 0.0), control.step)
+        if warning:
+            warnings.warn(warning, StabilityWarning, stacklevel=4)
+
+
+def _check_record(record: str, monitor: Any, t_eval: Any, control: Control, t0: float, t_end: float, x: Any, dtype: Any) -> None:
+    if record not in MODES:
+        raise ArgumentError(f"record={record!r} is none of {', '.join(map(repr, MODES))}")
+    if monitor not in (None, "warn", "raise"):
+        raise ArgumentError(f"monitor={monitor!r} is none of None, 'warn', 'raise'")
+    if record == "states" and t_eval is None and control.step is not None:
+        check_memory(np.ceil(abs((t_end - t0) / control.step)) + 1, len(x), np.dtype(dtype).itemsize)
+
+
+def _check_jacobian(method: Method, motion: Motion) -> None:
+    if getattr(method, "dense_jacobian", False) and motion.size > _JACOBIAN_LIMIT:
+        need = motion.size**2 * 8 / 2**30
+        raise ArgumentError(
+            f"method '{method.name}' keeps a dense Jacobian: {need:.1f} GiB for {motion.size:,} components; use 'RK45', 'DOP853' or a splitting"
+        )
+
+
+def _stops(system: Any, t0: float, t_end: float) -> list[float]:
+    """Return the ends of the stretches between jumps of the input, the end of the span last."""
+    u = getattr(system, "u", None)
+    times = u.times if isinstance(u, (Steps, Sampled)) else []
+    low, high = min(t0, t_end), max(t0, t_end)
+    inside = [t for t in times if low < t < high]
+    return [*(inside if t_end > t0 else inside[::-1]), t_end]
+
+
+def _checked_times(t_eval: Any, t0: float, t_end: float) -> Any:
+    if t_eval is None:
+        return None
+    times = np.array(t_eval, dtype=np.float64)
+    sign = 1.0 if t_end > t0 else -1.0
+    if times.ndim != 1 or not np.isfinite(times).all():
+        raise ArgumentError(f"t_eval has shape {times.shape}: a list of finite times is needed")
+    if len(times) and (sign * (times[0] - t0) < 0 or sign * (times[-1] - t_end) > 0 or (sign * np.diff(times) <= 0).any()):
+        raise ArgumentError(f"t_eval must go strictly from t_span's start to its end, within ({t0:g}, {t_end:g})")
+    return times
+
+
+def _listed(events: Any, args: tuple[Any, ...]) -> list[Event]:
+    if events is None:
+        return []
+    listed = list(events) if isinstance(events, Sequence) else [events]
+    return [_with_args(event, args) if args and not isinstance(event, (LossGoal, Guard)) else event for event in listed]
+
+
+def _with_args(event: Callable[..., Any], args: tuple[Any, ...]) -> Event:
+    def bound(t: float, x: Any) -> Any:
+        return event(t, x, *args)
+
+    bound.__name__ = getattr(event, "__name__", type(event).__name__)
+    for attribute in ("terminal", "direction"):
+        if hasattr(event, attribute):
+            setattr(bound, attribute, getattr(event, attribute))
+    return bound

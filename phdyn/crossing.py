@@ -1,0 +1,363 @@
+"""What happens inside a step: a watch bound to each event, detection, location. It knows steps, not methods.
+
+A watch remembers the *side* of its guard. It fires when the sign at the next probe differs from the side and the direction allows; the
+side is then set by decree, so that rounding at the located root can neither fire it again nor lose it.
+
+A loss goal is a sublevel set that can be entered and left within one step: a minimum of V inside shows as ``dV/dt <= 0 < dV/dt`` at the
+ends (``<=`` since runs start at rest), a coarse step as a change of V that its end slopes do not explain. Both are looked into only where a
+free bound lets V reach the goal.
+
+The tests are written with operators that act on numbers and on arrays over the rows of a batch alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+
+from phdyn.errors import ArgumentError
+from phdyn.events import Event, Guard, LossGoal, direction_of, name_of, terminal_count
+from phdyn.methods.stepping import Step, nudge
+from phdyn.motion import Halt, Knot, Motion, Point
+
+_EPS = float(np.finfo(np.float64).eps)
+_CORRECTIONS = 4
+_SHORT = 0.02
+"""Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step."""
+
+
+@dataclass
+class Cut:
+    """A located event: the step from the start to it, and where it lies."""
+
+    step: Step
+    theta: float
+    residual: float
+
+    @property
+    def knot(self) -> Knot:
+        """The state at the event, owned."""
+        return self.step.end()
+
+
+class Watch:
+    """An event bound to a run.
+
+    Parameters
+    ----------
+    event : Event
+        What is watched for.
+    motion : Motion
+        The motion it is watched on.
+    index : int or None
+        Its place in ``events=``; None for the guard of a transition.
+    transition : tuple or None
+        (source, target), for a guard of a transition.
+    """
+
+    def __init__(self, event: Event, motion: Motion, *, index: int | None = None, transition: tuple[str, str] | None = None) -> None:
+        self.event, self.motion, self.index, self.transition = event, motion, index, transition
+        self.name = name_of(event)
+        self.direction = direction_of(event)
+        self.left = float("inf") if transition is not None else terminal_count(event)
+        self.side = 0
+        self.last = 0
+        self.fired = 0
+        self.times: list[float] = []
+        self.states: list[np.ndarray[Any, Any]] = []
+
+    # --- the guard's value ----------------------------------------------------------------------------------------------------
+    def value(self, knot: Knot) -> float:
+        """Return the guard at a knot."""
+        raise TypeError("a watch knows its guard")
+
+    def start(self, knot: Knot) -> None:
+        """Take the side at the start of a run; it never fires there."""
+        self.side = self.last = _sign(self.value(knot))
+
+    def settle(self, knot: Knot) -> None:
+        """Take the side at a knot that has been examined."""
+        self.last = _sign(self.value(knot))
+        self.side = self.last or self.side
+
+    def decree(self) -> None:
+        """Set the side just entered, and count."""
+        self.side = self.last = -self.side
+        self.fired += 1
+        self.left -= 1
+
+    def allowed(self, sign: int) -> bool:
+        """Say whether a change to this sign counts."""
+        return self.direction == 0 or self.direction * sign > 0
+
+    # --- detection and location -----------------------------------------------------------------------------------------------
+    def suspects(self, step: Step) -> bool:
+        """Say, cheaply, whether the step may hold an event; take the side at its end where not."""
+        raise TypeError("a watch knows its guard")
+
+    def locate(self, step: Step, after: float) -> Cut | None:
+        """Return the first event in the part of the step after the fraction ``after``, or None."""
+        raise TypeError("a watch knows its guard")
+
+
+class GoalWatch(Watch):
+    """The watch of a LossGoal: V, dV/dt and a bound are free at both ends of a step."""
+
+    event: LossGoal
+
+    def __init__(self, event: LossGoal, motion: Motion, reference: float, **place: Any) -> None:
+        if not motion.has_energy:
+            raise ArgumentError(f"{event} watches a potential, and a plain fun(t, x) has none: write an event(t, x)")
+        super().__init__(event, motion, **place)
+        self.level = event.level(reference)
+        self.closest, self.closest_time = reference, float("nan")
+
+    def value(self, knot: Knot) -> float:
+        """Return V above the goal."""
+        return knot.V - self.level
+
+    def start(self, knot: Knot) -> None:
+        """See Watch."""
+        super().start(knot)
+        self.closest, self.closest_time = knot.V, knot.t
+
+    def suspects(self, step: Step) -> bool:
+        """See Watch."""
+        height = step.V1
+        if height < self.closest:
+            self._approach(height, step.t1)
+        if self.side > 0:
+            return height <= self.level or bool(may_dip(step, self.level))
+        if height > self.level:
+            self.side = 1
+        elif height < self.level:
+            self.side = -1
+        return False
+
+    def _approach(self, height: float, t: float) -> None:
+        if height < self.closest - 1e-6 * abs(self.closest):
+            self.closest, self.closest_time = height, t
+
+    def locate(self, step: Step, after: float) -> Cut | None:
+        """See Watch; an end crossing costs no value of V, a dip about ten."""
+        if self.side <= 0:
+            return None
+        if after == 0.0 and step.V0 > self.level >= step.V1:
+            theta = cubic_root(step.V0 - self.level, step.V1 - self.level, step.h * step.d0, step.h * step.d1)
+            return refine(self, step, theta, after=0.0)
+        motion = self.motion
+
+        def above(theta: float) -> float:
+            return motion.value(motion.position(step.at(theta))) - self.level
+
+        theta, height = lowest_inside(above, step, after)
+        self._approach(height + self.level, step.t0 + theta * step.h)
+        if height > 0:
+            return None
+        if height < 0 and above(after) > 0:
+            theta = float(brentq(above, after, theta, xtol=1e-12))
+        return refine(self, step, theta, after=after)
+
+
+class GuardWatch(Watch):
+    """The watch of a Guard or of scipy's ``event(t, x)``: a black box, probed at step ends and, once it has changed side, on the path."""
+
+    samples = 8
+
+    def __init__(self, event: Event, motion: Motion, **place: Any) -> None:
+        super().__init__(event, motion, **place)
+        self.ours = isinstance(event, Guard)
+        self.numpy = motion.vectors.numpy
+
+    def _call(self, t: float, x: Any, known: Knot | None) -> float:
+        if self.ours:
+            number = self.event.function(Point(self.motion, t, x, known))
+        else:
+            number = self.event(t, self.numpy(x))
+        try:
+            g = float(number)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"event '{self.name}' returned shape {np.shape(number)} at t = {t:g}: return one number; q is x[:{self.motion.dim}],"
+                f" p is x[{self.motion.dim}:]"
+            ) from error
+        if g != g:
+            raise Halt(-2, f"event '{self.name}' is nan at t = {t:.6g}")
+        return g
+
+    def value(self, knot: Knot) -> float:
+        """Return the guard."""
+        return self._call(knot.t, knot.x, knot if knot.g is not None else None)
+
+    def suspects(self, step: Step) -> bool:
+        """See Watch."""
+        sign, last = _sign(self.value(step.end_view())), self.last
+        if sign != self.side and last and self.allowed(-self.side):
+            return True
+        self.side, self.last = sign or self.side, sign
+        return False
+
+    def locate(self, step: Step, after: float) -> Cut | None:
+        """See Watch; the first of several roots inside the step is found by a few samples of the path."""
+        end = _sign(self.value(step.end_view()))
+        if end == self.side or not self.allowed(-self.side):
+            return None
+
+        def guard(theta: float) -> float:
+            if theta == 1.0:
+                return self.value(step.end_view())
+            return self._call(step.t0 + theta * step.h, step.at(theta), None)
+
+        low = after
+        for theta in np.linspace(after, 1.0, self.samples + 1)[1:]:
+            g = guard(float(theta))
+            if _sign(g) != self.side:
+                break
+            low = float(theta)
+        if g == 0:
+            root = float(theta)
+        elif _sign(guard(low)) != self.side:
+            root = low
+        else:
+            root = float(brentq(guard, low, float(theta), xtol=4 * _EPS, rtol=4 * _EPS))
+        return refine(self, step, root, after=after, slope=self._slope(guard, root, step.h))
+
+    @staticmethod
+    def _slope(guard: Callable[[float], float], theta: float, h: float) -> float:
+        a, b = max(theta - 1e-4, 0.0), min(theta + 1e-4, 1.0)
+        return (guard(b) - guard(a)) / ((b - a) * h)
+
+
+def watch(event: Event, motion: Motion, reference: float, **place: Any) -> Watch:
+    """Bind an event to a run; ``reference`` is V at its start."""
+    if isinstance(event, LossGoal):
+        return GoalWatch(event, motion, reference, **place)
+    if not (isinstance(event, Guard) or callable(event)):
+        raise ArgumentError(f"an event is a function event(t, x), a Guard or a LossGoal, not {event!r}")
+    return GuardWatch(event, motion, **place)
+
+
+def may_dip(step: Step, level: float) -> Any:
+    """Say whether V may reach the level inside the step, although both ends lie above it.
+
+    It may at a minimum of V inside, or in a step whose change of V its end slopes do not explain, provided that the bound
+    ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope) lets it.
+    """
+    h, change = step.h, step.V1 - step.V0
+    fall0, fall1 = h * step.d0, h * step.d1
+    dip = (fall0 <= 0) & (fall1 > 0)
+    maybe = dip | unresolved(fall0, fall1, change)
+    if maybe is False or not step.motion.has_split:
+        return maybe
+    lowest = 0.5 * (step.V0 + step.V1 - abs(change))
+    speed = (step.T0**0.5 + step.T1**0.5) * step.motion.quickness
+    return maybe & (lowest - 0.25 * abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5) <= level)
+
+
+def unresolved(fall0: Any, fall1: Any, change: Any) -> Any:
+    """Say whether the change of V over a step differs from the trapezoid of its end slopes by a tenth of their sizes."""
+    return abs(change - 0.5 * (fall0 + fall1)) > 0.1 * (abs(fall0) + abs(fall1) + abs(change))
+
+
+class _Reached(Exception):  # noqa: N818 (ends a search early)
+    def __init__(self, theta: float, height: float) -> None:
+        super().__init__()
+        self.theta, self.height = theta, height
+
+
+def lowest_inside(above: Callable[[float], float], step: Step, after: float) -> tuple[float, float]:
+    """Return where, and how high above the goal, the path is lowest; the search stops at the first point at or below the goal.
+
+    Seven samples first where the step's ends do not explain it, then scipy's bounded minimisation.
+    """
+
+    def look(theta: float) -> float:
+        height = above(float(theta))
+        if height <= 0:
+            raise _Reached(float(theta), height)
+        return height
+
+    try:
+        low, high = after, 1.0
+        if unresolved(step.h * step.d0, step.h * step.d1, step.V1 - step.V0):
+            grid = np.linspace(after, 1.0, 9)
+            k = 1 + int(np.argmin([look(theta) for theta in grid[1:-1]]))
+            low, high = float(grid[k - 1]), float(grid[k + 1])
+        result = minimize_scalar(look, bounds=(low, high), method="bounded", options={"xatol": 1e-9, "maxiter": 30})
+    except _Reached as reached:
+        return reached.theta, reached.height
+    return float(result.x), float(result.fun)
+
+
+def cubic_root(v0: float, v1: float, s0: float, s1: float) -> float:
+    """Return the root in [0, 1] of the cubic with values v0, v1 of opposite sign and slopes s0, s1 at the ends."""
+    c2, c3 = 3 * (v1 - v0) - 2 * s0 - s1, 2 * (v0 - v1) + s0 + s1
+    if v1 == 0:
+        return 1.0
+    return float(brentq(lambda theta: v0 + theta * (s0 + theta * (c2 + theta * c3)), 0.0, 1.0, xtol=4 * _EPS, rtol=4 * _EPS))
+
+
+def refine(watch: Watch, step: Step, theta: float, *, after: float, slope: float | None = None) -> Cut:
+    """Take the method's own step to an estimated root, and move its end onto the guard.
+
+    One partial step of the method, then at most four Newton corrections: short steps of Strang's splitting for a heavy ball, the method's own
+    partial steps otherwise. A touch (V still above the goal at its minimum) is accepted with its residual.
+    """
+    motion, h = step.motion, step.h
+    if theta >= 1.0:
+        g = watch.value(step.end_view())
+        if g == 0 or abs(g) <= 4 * motion.vectors.eps * abs(getattr(watch, "level", 0.0)):
+            return Cut(step, 1.0, g)
+    part = step.until(max(theta, 1e-9) * h)
+    scale = abs(watch.level) if isinstance(watch, GoalWatch) else 0.0
+    g = watch.value(part.end_view())
+    for _ in range(_CORRECTIONS):
+        end = part.end_view()
+        rate = end.d if isinstance(watch, GoalWatch) else slope
+        touch = isinstance(watch, GoalWatch) and h * end.d >= 0
+        if g == 0 or abs(g) <= 4 * motion.vectors.eps * scale or touch or not rate:
+            break
+        dt = -g / rate
+        if abs(dt) <= 4 * _EPS * max(abs(end.t), abs(h)) or not step.t0 + after * h < end.t + dt:
+            break
+        moved = _moved(motion, step, part, dt)
+        g_moved = watch.value(moved.end_view())
+        if abs(g_moved) >= abs(g):
+            break
+        part, g = moved, g_moved
+    return Cut(part, (part.t1 - step.t0) / h, g)
+
+
+def _moved(motion: Motion, step: Step, part: Step, dt: float) -> Step:
+    """Return the partial step with its end moved by dt."""
+    if not motion.has_split or abs(dt) > _SHORT * abs(step.h):
+        return step.until(part.t1 + dt - step.t0)
+    knot, dissipated, supplied = nudge(motion, part.end(), dt)
+    return Nudged(part, knot, dissipated, supplied)
+
+
+class Nudged(Step):
+    """A partial step whose end was moved by a short Strang step."""
+
+    def __init__(self, part: Step, knot: Knot, dissipated: float, supplied: float) -> None:
+        super().__init__(part.motion)
+        self.part = part
+        self.begin(knot)
+        self.t0, self.V0, self.T0, self.d0, self.slope0 = part.t0, part.V0, part.T0, part.d0, part.slope0
+        self.dissipated, self.supplied = part.dissipated + dissipated, part.supplied + supplied
+
+    def start(self) -> Knot:
+        """See Step."""
+        return self.part.start()
+
+    def until(self, tau: float) -> Step:
+        """See Step."""
+        return self.part.until(tau)
+
+
+def _sign(g: float) -> int:
+    return (g > 0) - (g < 0)

@@ -1,0 +1,182 @@
+"""Friction laws gamma(t) and the exact flow of the damped drift q' = p/m, p' = -gamma(t) p/m.
+
+A law is any object with ``rate(t)`` and ``integral(t0, t1)``. Friction is part of the drift, and time moves with it: over a
+substep of length h (of either sign) the flow is ``q += c p, p *= exp(-Gamma)``, with ``Gamma = int gamma/m`` and
+``c = (1/m) int exp(-Gamma(s)) ds``; in closed form for the laws here that have one, by four Gauss-Legendre nodes otherwise, which
+is exact to the order of every method up to 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import exprel
+
+from phdyn.errors import ArgumentError, ArgumentTypeError
+from phdyn.events import Event, LossGoal
+from phdyn.typing import Coefficient, FrictionLaw
+
+_NODES, _WEIGHTS = (0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0], 0.5 * np.polynomial.legendre.leggauss(4)[1])
+
+
+class Damping(NamedTuple):
+    """The damped drift over one substep: ``q += drift p``, ``p *= decay``; it turns the fraction ``lost`` of T into heat."""
+
+    decay: Coefficient
+    drift: Coefficient
+    lost: Coefficient
+
+
+class ConstantFriction:
+    """The same rate at all times; ``friction=0.3`` means ``ConstantFriction(0.3)``.
+
+    Parameters
+    ----------
+    rate : float
+        gamma >= 0 (1/time at mass 1).
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = _checked_rate(rate)
+
+    def rate(self, t: float) -> float:  # noqa: ARG002 (a law of time, here constant)
+        """Return gamma."""
+        return self._rate
+
+    def integral(self, t0: float, t1: float) -> float:
+        """Return gamma (t1 - t0)."""
+        return self._rate * (t1 - t0)
+
+    def damping(self, mass: Coefficient, t: float, h: float) -> Damping:  # noqa: ARG002
+        """Return the exact flow over h; ``phi1`` (scipy's ``exprel``) keeps every digit down to gamma = 0."""
+        z = -self._rate * h / mass
+        return Damping(np.exp(z), h / mass * exprel(z), -np.expm1(2 * z))
+
+    def __repr__(self) -> str:
+        return f"ConstantFriction({self._rate:g})"
+
+
+class ScheduledFriction:
+    """A rate that depends on time.
+
+    Parameters
+    ----------
+    rate : callable
+        ``rate(t) -> float``. It may go negative (energy is then fed in; the energy balance will say so).
+    integral : callable, optional
+        ``integral(t0, t1) -> float``; by four Gauss-Legendre nodes when it is not given.
+    """
+
+    def __init__(self, rate: Callable[[float], float], integral: Callable[[float, float], float] | None = None) -> None:
+        if not callable(rate):
+            raise ArgumentTypeError(f"ScheduledFriction needs a function rate(t), not {rate!r}; a number is ConstantFriction")
+        self.rate = rate
+        self.integral = self._quadrature if integral is None else integral
+
+    def _quadrature(self, t0: float, t1: float) -> float:
+        h = t1 - t0
+        return h * sum(float(w) * self.rate(t0 + h * float(s)) for s, w in zip(_NODES, _WEIGHTS, strict=True))
+
+    def __repr__(self) -> str:
+        return f"ScheduledFriction({getattr(self.rate, '__name__', self.rate)})"
+
+
+class NesterovFriction:
+    """The rate r/t of Nesterov's ODE (Su, Boyd and Candes, JMLR 17 (2016) 153), in closed form; singular at t = 0.
+
+    Parameters
+    ----------
+    r : float
+        Strength; 3 in Nesterov's method.
+    """
+
+    def __init__(self, r: float = 3.0) -> None:
+        self.r = _checked_rate(r)
+
+    def rate(self, t: float) -> float:
+        """Return r/t.
+
+        Raises
+        ------
+        ArgumentError
+            At t <= 0.
+        """
+        if t <= 0:
+            raise ArgumentError(f"friction r/t is singular at t = {t:g}: start the span at a time > 0")
+        return self.r / t
+
+    def integral(self, t0: float, t1: float) -> float:
+        """Return r log(t1/t0)."""
+        return self.r * float(np.log(t1 / t0))
+
+    def damping(self, mass: Coefficient, t: float, h: float) -> Damping:
+        """Return the exact flow over h (METHODS: ``c = t L phi1((1 - r) L) / m``, ``L = log(1 + h/t)``)."""
+        length = np.log1p(h / t)
+        exponent = self.r / mass
+        z = -exponent * length
+        return Damping(np.exp(z), t * length * exprel((1 - exponent) * length) / mass, -np.expm1(2 * z))
+
+    def __repr__(self) -> str:
+        return f"NesterovFriction({self.r:g})"
+
+
+class SwitchedFriction:
+    """Low friction until an event fires, then high: explore, reach the goal, brake.
+
+    Parameters
+    ----------
+    explore, exploit : float or law
+        Friction before and after the event; the modes carry these names.
+    goal : LossGoal or event
+        What fires the switch: ``LossGoal(reduction=0.8)``, another of ``phdyn.events``, or scipy's ``event(t, x)``.
+    """
+
+    def __init__(self, explore: float | FrictionLaw, exploit: float | FrictionLaw, goal: Event) -> None:
+        if not (isinstance(goal, LossGoal) or callable(goal)):
+            raise ArgumentTypeError(f"the goal of a SwitchedFriction is an event such as LossGoal(reduction=0.8), not {goal!r}")
+        self.laws: dict[str, FrictionLaw] = {"explore": as_friction(explore), "exploit": as_friction(exploit)}
+        self.goal = goal
+
+    @property
+    def transitions(self) -> list[tuple[str, str, Event]]:
+        """The edges of the mode graph: (source, target, event)."""
+        return [("explore", "exploit", self.goal)]
+
+    def __repr__(self) -> str:
+        laws = ", ".join(f"{name}={law}" for name, law in self.laws.items())
+        return f"SwitchedFriction({laws}, goal={self.goal})"
+
+
+def as_friction(friction: Any) -> FrictionLaw:
+    """Return a number as a constant law, and a law as it is.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Neither a number nor an object with ``rate`` and ``integral``.
+    """
+    if isinstance(friction, FrictionLaw):
+        return friction
+    if isinstance(friction, SwitchedFriction):
+        raise ArgumentTypeError("a SwitchedFriction cannot be the law of one mode of another")
+    if np.ndim(friction) == 0 and isinstance(friction, (int, float, np.number)):
+        return ConstantFriction(float(friction))
+    raise ArgumentTypeError(f"friction is a number or an object with rate(t) and integral(t0, t1), not {friction!r}")
+
+
+def damping(law: FrictionLaw, mass: Coefficient, t: float, h: float) -> Damping:
+    """Return the damped drift of a law from t over h (of either sign): the law's closed form, or four Gauss-Legendre nodes."""
+    exact = getattr(law, "damping", None)
+    if exact is not None:
+        return exact(mass, t, h)  # type: ignore[no-any-return]
+    whole = law.integral(t, t + h) / mass
+    drift = sum(float(w) * np.exp(-law.integral(t, t + h * float(s)) / mass) for s, w in zip(_NODES, _WEIGHTS, strict=True))
+    return Damping(np.exp(-whole), h / mass * drift, -np.expm1(-2 * whole))
+
+
+def _checked_rate(rate: float) -> float:
+    if not (np.isfinite(rate) and rate >= 0):
+        raise ArgumentError(f"friction is {rate}: a finite rate >= 0 is needed (a rate(t) that goes negative: ScheduledFriction)")
+    return float(rate)

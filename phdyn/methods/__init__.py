@@ -1,0 +1,8 @@
+"""Discretizations, one family a file, and the catalogue that knows them by name."""
+
+from phdyn.methods.catalogue import get, names, register, table
+from phdyn.methods.runge_kutta import ButcherTableau
+from phdyn.methods.splitting import Splitting
+from phdyn.typing import Method
+
+__all__ = ["ButcherTableau", "Method", "Splitting", "get", "names", "register", "table"]

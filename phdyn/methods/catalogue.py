@@ -1,0 +1,167 @@
+"""The catalogue: a name to a method. Nothing else in phdyn dispatches on strings."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from phdyn.errors import ArgumentError, ArgumentTypeError
+from phdyn.methods.runge_kutta import ButcherTableau
+from phdyn.methods.scipy_adaptive import DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK45_SCIPY
+from phdyn.methods.sgd import SgdMap
+from phdyn.methods.splitting import Splitting
+from phdyn.methods.torchdiffeq_adaptive import DOPRI5, DOPRI8
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
+from phdyn.tables import Table
+from phdyn.typing import Method
+
+_W = 1 / (2 - 2 ** (1 / 3))
+
+_BUILT_IN: tuple[Method, ...] = (
+    ButcherTableau("explicit-euler", 1, ((),), (1.0,), (0.0,), "Euler 1768"),
+    Splitting("conformal-euler", 1, (1.0,), (1.0,), "McLachlan & Quispel 2002, Acta Numerica 11, 341 (kick, damped drift)", symmetric=False),
+    SgdMap(),
+    Splitting("strang", 2, (), (), "Strang 1968, SIAM J. Numer. Anal. 5, 506; velocity Verlet with the damped drift"),
+    Splitting("yoshida-4", 4, (_W / 2,), (_W,), "Yoshida 1990, Phys. Lett. A 150, 262"),
+    Splitting(
+        "blanes-moan-s6",
+        4,
+        (0.0792036964311957, 0.353172906049774, -0.0420650803577195),
+        (0.209515106613362, -0.143851773179818),
+        "Blanes & Moan 2002, J. Comput. Appl. Math. 142, 313, table 2 (S6)",
+    ),
+    Splitting(
+        "blanes-moan-4",
+        4,
+        (0.0829844064174052, 0.396309801498368, -0.0390563049223486),
+        (0.245298957184271, 0.604872665711080),
+        "Blanes & Moan 2002, J. Comput. Appl. Math. 142, 313, table 3 (SRKN 6b)",
+    ),
+    Splitting(
+        "blanes-moan-6",
+        6,
+        (0.0414649985182624, 0.198128671918067, -0.0400061921041533, 0.0752539843015807, -0.0115113874206879),
+        (0.123229775946271, 0.290553797799558, -0.127049212625417, -0.246331761062075, 0.357208872795928),
+        "Blanes & Moan 2002, J. Comput. Appl. Math. 142, 313, table 3 (SRKN 11b)",
+        requires_quadratic_kinetic=True,
+    ),
+    ButcherTableau(
+        "rk4",
+        4,
+        ((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),
+        (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+        (0.0, 0.5, 0.5, 1.0),
+        "Kutta 1901, Z. Math. Phys. 46, 435",
+    ),
+    RK45_SCIPY,
+    DOP853_SCIPY,
+    LSODA_SCIPY,
+    RADAU_SCIPY,
+    DOPRI5,
+    DOPRI8,
+)
+_RECOMMENDED = ("strang", "blanes-moan-4", "blanes-moan-6", "rk4", "RK45", "DOP853", "Radau", "dopri5")
+_ALSO_KNOWN_AS = {"leapfrog": "strang", "verlet": "strang", "velocity-verlet": "strang"}
+_REFUSED = {
+    "tsit5": "torchdiffeq 0.2.5 does not have it; use 'dopri5'",
+    "explicit_adams": "its error grows as the step shrinks in torchdiffeq 0.2.5 (29, 1e4, 6e5); use 'LSODA'",
+    "implicit_adams": "its functional iteration does not converge in torchdiffeq 0.2.5; use 'LSODA'",
+    "fixed_adams": "its functional iteration does not converge in torchdiffeq 0.2.5; use 'LSODA'",
+    "gd": "gradient descent is 'explicit-euler' on a GradientFlow",
+    "gradient-descent": "gradient descent is 'explicit-euler' on a GradientFlow",
+}
+_catalogue: dict[str, Method] = {method.name: method for method in _BUILT_IN}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods."""
+    return tuple(_catalogue)
+
+
+def get(name: str) -> Method:
+    """Return a method by name.
+
+    Raises
+    ------
+    ArgumentError
+        Unknown, with the nearest names; or refused, with the reason.
+    """
+    if name in _catalogue:
+        return _catalogue[name]
+    known_as = _ALSO_KNOWN_AS.get(str(name).lower())
+    if known_as:
+        raise ArgumentError(f"unknown method '{name}': with exact friction that is '{known_as}'")
+    if str(name).lower() in _REFUSED:
+        raise ArgumentError(f"method '{name}' is refused: {_REFUSED[str(name).lower()]}")
+    lower = {known.lower(): known for known in _catalogue}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    hint = f"; did you mean '{lower[near[0]]}'?" if near else ";"
+    raise ArgumentError(f"unknown method '{name}'{hint} phdyn.methods.names() lists all")
+
+
+def register(method: Method) -> None:
+    """Put a method into the catalogue; its name then works in calls, files and flags.
+
+    Raises
+    ------
+    ArgumentError
+        The name is taken by another method.
+    ArgumentTypeError
+        Not a method.
+    """
+    _check_method(method)
+    if _catalogue.get(method.name, method) != method:
+        raise ArgumentError(f"the name '{method.name}' is taken by another method: choose one of your own")
+    _catalogue[method.name] = method
+
+
+def resolve(method: Any) -> Method:
+    """Return a method given by name or as an object."""
+    if isinstance(method, str):
+        return get(method)
+    _check_method(method)
+    return method  # type: ignore[no-any-return]
+
+
+def table(system: Any = None, *, recommended: bool = False) -> Table:
+    """Return the catalogue: name, order, gradients a step, balance kind, the systems each method takes, source.
+
+    Parameters
+    ----------
+    system : object, optional
+        Only the methods that take this system.
+    recommended : bool
+        Only the eight that are recommended to start with.
+    """
+    chosen = [m for m in _catalogue.values() if (system is None or m.fits(system)) and (not recommended or m.name in _RECOMMENDED)]
+    return Table(
+        {
+            "method": [m.name for m in chosen],
+            "order": [str(m.order) if m.name != "LSODA" else "1 to 12" for m in chosen],
+            "gradients": [str(getattr(m, "stages", "adaptive")) for m in chosen],
+            "balance": [m.kind for m in chosen],
+            "setting": ["step" if m.fixed else "rtol, atol" for m in chosen],
+            "systems": ["HeavyBall" if not m.fits(_EXAMPLE) else "all, and fun(t, x)" for m in chosen],
+            "source": [m.source for m in chosen],
+        }
+    )
+
+
+def check_fit(method: Method, system: Any) -> None:
+    """Raise when a method cannot integrate a system, naming those that can."""
+    if method.fits(system):
+        return
+    kind = type(system).__name__ if isinstance(system, (HeavyBall, GradientFlow, PortHamiltonianSystem)) else "plain fun(t, x)"
+    fitting = ", ".join(m.name for m in _catalogue.values() if m.fits(system))
+    raise ArgumentError(f"method '{method.name}' needs positions and momenta (HeavyBall); a {kind} takes {fitting}")
+
+
+def _check_method(method: Any) -> None:
+    needed = ("name", "order", "source", "kind", "family", "fixed", "fits", "march")
+    missing = [part for part in needed if not hasattr(method, part)]
+    if missing:
+        raise ArgumentTypeError(f"{method!r} is no method: it lacks {', '.join(missing)} (see phdyn.typing.Method)")
+
+
+def _EXAMPLE(t: float, x: Any) -> Any:  # noqa: N802, ARG001
+    return x

@@ -1,0 +1,113 @@
+"""The map of torch.optim.SGD with momentum, as a discretization of the heavy ball of order 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from phdyn.errors import ArgumentError
+from phdyn.methods.stepping import Control, Step, kick, march_on_grid
+from phdyn.motion import Knot, Motion
+from phdyn.systems import HeavyBall
+from phdyn.typing import Array
+
+
+@dataclass(frozen=True)
+class SgdMap:
+    """``p = mu p - h grad V(q); q += h p/m``: friction as a map of its own, a kick, an undamped drift.
+
+    The positions are those of ``torch.optim.SGD(lr=h^2/m, momentum=mu)`` without dampening, started at rest; p is the momentum after the
+    kick, so energies are of order 1.
+
+    Parameters
+    ----------
+    friction : {"explicit", "exact"}
+        ``mu = 1 - gamma h/m``, or ``mu = exp(-gamma h/m)``.
+
+    Notes
+    -----
+    One gradient a step. Conformally symplectic with factor mu (for a scalar mass).
+    """
+
+    name: str = "sgd"
+    friction: str = "explicit"
+    order: int = 1
+    source: str = "Polyak 1964, USSR Comput. Math. Math. Phys. 4, 1; torch.optim.SGD"
+    kind: str = "order"
+    family: str = "splitting"
+    fixed: bool = True
+    stages: int = 1
+
+    def __post_init__(self) -> None:
+        if self.friction not in ("explicit", "exact"):
+            raise ArgumentError(f"sgd: friction={self.friction!r} is neither 'explicit' nor 'exact'")
+
+    def fits(self, system: Any) -> bool:
+        """Say whether this is a heavy ball."""
+        return isinstance(system, HeavyBall)
+
+    def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
+        """See ``phdyn.typing.Method``."""
+        march_on_grid(SgdStepper(self, motion, start, motion.live(start.x)), start.t, t_end, observe, control)
+
+
+class SgdStepper:
+    """Advance by one iteration, in place; the start is kept."""
+
+    def __init__(self, method: SgdMap, motion: Any, start: Knot, x: Array) -> None:
+        self.method, self.motion, self.x = method, motion, x
+        vectors = motion.vectors
+        self.x0, self.g0 = vectors.empty(motion.size, x), vectors.empty(motion.dim, x)
+        self.step = SgdStep(self)
+        self.step.begin(start)
+        self.step.x1 = x
+
+    def advance(self, t: float, t1: float, h: float) -> None:
+        """Advance from t to t1 and fill the step."""
+        step, motion, method, n = self.step, self.motion, self.method, self.motion.dim
+        vectors, w, q, p = motion.vectors, motion.inverse_mass, self.x[:n], self.x[n:]
+        step.t0, step.t1, step.V0, step.T0, step.d0, step.slope0 = t, t1, step.V1, step.T1, step.d1, step.slope1
+        step._path = None
+        vectors.copy(self.x, self.x0)
+        vectors.copy(step.g1, self.g0)
+        damping = motion.damping(t, h)
+        mu = damping.decay if method.friction == "exact" else vectors.coefficient(1 - motion.law.rate(t) * h / motion.system.mass)
+        step.dissipated = motion.weigh(damping.lost * w / 2, p)
+        vectors.scale(mu, p)
+        step.supplied = kick(motion, t, q, p, step.g1, h)
+        vectors.axpy(h * w, p, q)
+        step.V1, step.g1 = motion.gradient(q)
+        step.T1, step.d1 = motion.kinetic(self.x), motion.climb(t1, self.x, step.g1)
+        step.slope1 = float(vectors.dot(step.g1, step.g1))
+
+
+class SgdStep(Step):
+    """One iteration."""
+
+    def __init__(self, stepper: SgdStepper) -> None:
+        super().__init__(stepper.motion)
+        self.stepper = stepper
+
+    def start_view(self) -> Knot:
+        """See Step."""
+        return Knot(self.t0, self.stepper.x0, self.V0, self.T0, self.d0, self.stepper.g0)
+
+    def start(self) -> Knot:
+        """See Step."""
+        clone = self.motion.vectors.clone
+        return Knot(self.t0, clone(self.stepper.x0), self.V0, self.T0, self.d0, clone(self.stepper.g0))
+
+    def until(self, tau: float) -> Step:
+        """See Step; one gradient."""
+        start = self.start()
+        stepper = SgdStepper(self.stepper.method, self.motion, start, self.motion.vectors.clone(start.x))
+        stepper.advance(start.t, start.t + tau, tau)
+        return stepper.step
+
+
+def momentum_factor(method: SgdMap, friction: float, mass: float, step: float) -> float:
+    """Return mu of a step: what conformal symplecticity multiplies by."""
+    return float(np.exp(-friction * step / mass)) if method.friction == "exact" else 1 - friction * step / mass

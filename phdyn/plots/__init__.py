@@ -1,0 +1,25 @@
+"""Figures: each function draws on an Axes, returns it, and computes nothing beyond what drawing needs.
+
+``ax=None`` makes a new figure, one column (84 mm) wide. The rcParams of the user are neither used up nor changed, and
+no title is set: a paper has a caption. :func:`save` writes PNG, PDF and the numbers.
+"""
+
+from phdyn.plots.comparison import plot_orders, plot_work_precision
+from phdyn.plots.energy import plot_energy
+from phdyn.plots.loss import plot_loss
+from phdyn.plots.modes import plot_modes
+from phdyn.plots.paths import plot_path, plot_phase
+from phdyn.plots.residual import plot_residual
+from phdyn.plots.saving import save
+
+__all__ = [
+    "plot_energy",
+    "plot_loss",
+    "plot_modes",
+    "plot_orders",
+    "plot_path",
+    "plot_phase",
+    "plot_residual",
+    "plot_work_precision",
+    "save",
+]

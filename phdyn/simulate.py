@@ -1,0 +1,465 @@
+"""The loop: one for every method, every system, solo."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from phdyn import arguments
+from phdyn.crossing import Cut, GoalWatch, Watch, watch
+from phdyn.energy import Account, EnergyBalance, Sums
+from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
+from phdyn.methods.stepping import Step
+from phdyn.motion import Halt, Knot
+from phdyn.progress import Progress
+from phdyn.recording import Observer, Recorder, show_in_module
+from phdyn.solution import Guarded, Solution, State
+from phdyn.tables import SwitchTable, Table
+
+_FIRST_LOOK = 64
+"""The monitor looks at this step, and each time the number of steps has doubled."""
+
+
+def simulate(  # noqa: PLR0913 (solve_ivp's arguments, and what is phdyn's)
+    system: Any,
+    t_span: tuple[float, float],
+    x0: Any,
+    *,
+    method: Any = "RK45",
+    step: float | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    max_step: float | None = None,
+    first_step: float | None = None,
+    t_eval: Any = None,
+    dense_output: bool = False,
+    events: Any = None,
+    args: tuple[Any, ...] = (),
+    record: str = "states",
+    observables: Mapping[str, Any] | None = None,
+    monitor: str | None = "warn",
+    progress: bool = False,
+    max_steps: int = 1_000_000,
+    max_nfev: int | None = None,
+    max_switches: int = 1000,
+) -> Solution:
+    """Integrate a system, or a plain ``fun(t, x, *args)``, over a time span.
+
+    Parameters
+    ----------
+    system : HeavyBall, GradientFlow, PortHamiltonianSystem or callable
+        What moves.
+    t_span : (2,) floats
+        Start and end; backwards if the end is smaller.
+    x0 : (size,) array_like, tensor or State
+        Initial state (positions, then momenta, for a heavy ball), or ``sol.state`` to go on from a run.
+    method : str or Method
+        One of ``phdyn.methods.names()``, or an object.
+    step : float
+        For methods with a fixed step; the grid ``t0 + k step`` does not move at switches.
+    rtol, atol : float
+        For adaptive methods; 1e-6 and 1e-9, tighter than scipy's defaults, at which weakly damped runs fail their energy balance.
+    max_step, first_step : float, optional
+        For adaptive methods. With a plain callable input u, max_step defaults to a hundredth of the span: an adaptive method steps over what it
+        has not seen.
+    t_eval : (k,) array_like, optional
+        Times at which to keep the state, instead of what ``record`` says.
+    dense_output : bool
+        Whether to return ``sol.sol(t)``.
+    events : event or sequence of events, optional
+        scipy's ``event(t, x, *args)`` with ``terminal`` and ``direction``, or those of ``phdyn.events``.
+    args : tuple
+        More arguments of a plain ``fun`` and of its events.
+    record : {"states", "energy", "ends"}
+        States and energies at every step; energies at every step (thinned beyond 4,096 rows) and states at both ends; both ends.
+    observables : dict, optional
+        Name to ``f(point)`` or ``Every(k, f)``: columns of ``sol.observed``.
+    monitor : {"warn", "raise", None}
+        What happens, while running, when the energy balance is violated.
+    progress : bool
+        Whether to show a progress bar.
+    max_steps, max_nfev, max_switches : int
+        Budgets; when one is spent the run ends with a status.
+
+    Returns
+    -------
+    Solution
+        Whatever happens in the run: failures end in a status, with all that was computed.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Wrong arguments, before any work.
+    EnergyBalanceError
+        Under ``monitor="raise"``.
+    """
+    plan = arguments.prepare(
+        system,
+        t_span,
+        x0,
+        method=method,
+        step=step,
+        rtol=rtol,
+        atol=atol,
+        max_step=max_step,
+        first_step=first_step,
+        t_eval=t_eval,
+        dense=dense_output,
+        events=events,
+        args=args,
+        record=record,
+        monitor=monitor,
+        max_steps=max_steps,
+        max_nfev=max_nfev,
+        max_switches=max_switches,
+    )
+    return _Run(plan, observables, progress=progress).solve()
+
+
+class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
+    def __init__(self, balance: EnergyBalance) -> None:
+        super().__init__()
+        self.balance = balance
+
+
+class _Run:
+    """One run: it observes the steps that a method pushes, detects, cuts, accounts, records and decides."""
+
+    def __init__(self, plan: arguments.Plan, observables: Mapping[str, Any] | None, *, progress: bool) -> None:
+        self.plan, self.motion, self.method = plan, plan.motion, plan.method
+        self.observer = Observer(observables)
+        before = plan.before
+        motion, t0 = self.motion, plan.t0
+        motion.on_stretch(t0, plan.stops[0])
+        self.mode = plan.first_mode if before is None else before.mode
+        motion.enter(self.mode)
+        self.knot = plan.start_knot()
+        self.reference = self.knot.V if before is None else before.reference
+        self.watches = [watch(e, motion, self.reference, transition=(a, b)) for a, b, e in plan.transitions]
+        self.watches += [watch(e, motion, self.reference, index=k) for k, e in enumerate(plan.events)]
+        for one in self.watches:
+            one.start(self.knot)
+        self._take_up(before)
+        self._refuse_goals_already_met(fresh=before is None)
+        opening, sums = (None, None) if before is None else (before.account, _copy(before.sums))
+        keep = "all" if plan.record == "states" and plan.t_eval is None else "ends" if plan.record == "ends" else "thin"
+        self.account = Account(self.knot, keep=keep, split=motion.has_split or hasattr(plan.system, "potential"), backward=plan.backward,
+                               opening=opening, sums=sums)
+        self.recorder = Recorder(motion, self.knot, self.mode, record=plan.record, t_eval=plan.t_eval, dense=plan.dense, dtype=plan.dtype)
+        self.progress = Progress(t0, plan.t_end, shown=progress, energies=motion.has_energy)
+        self.switches: list[dict[str, Any]] = []
+        self.nsteps = 0
+        self.done = False
+        self.status, self.message, self.exception = 0, "", None
+        self.looked = _FIRST_LOOK
+        self.warned = False
+        self.last: Step | None = None
+        self._arm()
+
+    # --- setting up -----------------------------------------------------------------------------------------------------------
+    def _take_up(self, before: State | None) -> None:
+        """Go on with what the guards of the run before remember."""
+        if before is None:
+            return
+        known = list(before.guards)
+        for one in self.watches:
+            match = next((g for g in known if g.name == one.name), None)
+            if match is None:
+                continue
+            known.remove(match)
+            one.side, one.last, one.fired = match.side, match.last, match.fired
+            if isinstance(one, GoalWatch):
+                one.closest, one.closest_time = match.closest, match.closest_time
+
+    def _refuse_goals_already_met(self, *, fresh: bool) -> None:
+        for one in self.watches:
+            if fresh and one.transition and one.transition[0] == self.mode and isinstance(one, GoalWatch) and one.side <= 0:
+                raise ArgumentError(
+                    f"{one.name} is met at the start already: V(q0) = {self.knot.V:.6g}, goal {one.level:.6g}; a switch needs a crossing"
+                )
+
+    def _arm(self) -> None:
+        """Watch the events, and the guards of the current mode."""
+        self.active = [one for one in self.watches if one.transition is None or one.transition[0] == self.mode]
+
+    def _attend(self) -> float:
+        """Return the number of the next step at which something other than events, account and states is due."""
+        due = [self.looked if self.plan.monitor else np.inf, self.plan.max_steps, self.observer.due(self.nsteps + 1), self.progress.due(self.nsteps)]
+        return float(min(due))
+
+    # --- the loop -------------------------------------------------------------------------------------------------------------
+    def solve(self) -> Solution:
+        """March until the end of the span, a terminal event, or a failure; return the solution."""
+        violated: EnergyBalance | None = None
+        try:
+            with self.progress, np.errstate(over="ignore", invalid="ignore"):
+                self._begin()
+                for stop in self.plan.stops:
+                    self._march_to(stop)
+                    if self.done:
+                        break
+                self._look()
+        except Halt as halt:
+            self.status, self.message = halt.status, halt.message
+        except _Violated as caught:
+            violated = caught.balance
+        except KeyboardInterrupt:
+            self.status, self.message = -6, f"interrupted; sol.state goes on from there"
+        except Exception as error:  # noqa: BLE001 (whatever the user's functions raise, once the run is under way)
+            self.status, self.exception = -7, error
+            self.message = f"your function raised {type(error).__name__} after t = {float(self.account.last[0]):.6g}: {error}"
+        solution = self._solution()
+        if violated is not None:
+            raise EnergyBalanceError(str(violated), solution)
+        return solution
+
+    def _begin(self) -> None:
+        knot = self.knot
+        if not self._finite(knot.V + knot.T, knot.x) or not all(v is None or self.motion.vectors.finite(v) for v in (knot.g, knot.f)):
+            what = f"loss is {knot.V:g}" if not np.isfinite(knot.V) else "the state or its derivative is not finite (nan or inf)"
+            raise Halt(-2, f"{what} at t = {knot.t:g}, the start: check the data and the initial parameters")
+        self.observer.look(self.motion, 0, knot.t, knot.x, knot)
+        self.attention = self._attend()
+
+    def _march_to(self, stop: float) -> None:
+        motion, control = self.motion, self.plan.control
+        motion.on_stretch(self.knot.t, stop)
+        while not self.done and abs(stop - self.knot.t) > 0 and (stop - self.knot.t) * (self.plan.t_end - self.plan.t0) > 0:
+            if motion.has_energy:
+                self.knot.f = None
+            self.last = None
+            self.method.march(motion, self.knot, stop, self.observe, control)
+            if self.last is not None:
+                self.knot, self.last = self.last.end(), None
+            if abs(stop - self.knot.t) <= 1e-12 * max(abs(stop), abs(self.plan.t_end - self.plan.t0)):
+                self.knot.t = stop
+
+    def _finite(self, height: float, x: Any) -> bool:
+        if self.motion.has_energy:
+            return -np.inf < height < np.inf
+        return self.motion.vectors.finite(x)
+
+    def observe(self, step: Step) -> bool:
+        """Take a step that the method pushes; say whether the march must stop."""
+        height = step.V1 + step.T1
+        if not (-np.inf < height < np.inf) or not self.motion.has_energy:
+            self._must_be_finite(step)
+        suspected = False
+        for one in self.active:
+            if one.suspects(step):
+                suspected = True
+        if suspected:
+            return self._resolve(step)
+        self._accept(step)
+        return False
+
+    def _must_be_finite(self, step: Step) -> None:
+        if not self._finite(step.V1 + step.T1, step.x1):
+            what = f"loss is {step.V1:g}" if not np.isfinite(step.V1) and self.motion.has_energy else "the state is not finite (nan or inf)"
+            raise Halt(-2, f"{what} after t = {step.t0:.6g}: try a smaller step or tighter tolerances")
+
+    def _accept(self, step: Step) -> None:
+        """Enter a step into account and records."""
+        self.nsteps += 1
+        self.last = step
+        self.account.post(step.t1, step.T1, step.V1, step.dissipated, step.supplied)
+        if self.recorder.each_step:
+            self.recorder.take(step, self.mode)
+        if self.nsteps >= self.attention:
+            self._housekeeping(step)
+
+    def _housekeeping(self, step: Step) -> None:
+        if self.observer.due(self.nsteps) == self.nsteps:
+            step.hold()
+            self.observer.look(self.motion, self.nsteps, step.t1, step.x1, step.end_view())
+        if self.nsteps >= self.looked and self.plan.monitor:
+            self.looked *= 2
+            self._look()
+        self.progress.show(self.nsteps, step.t1, step.V1, step.V1 + step.T1, self.mode)
+        if self.nsteps >= self.plan.max_steps and (self.plan.t_end - step.t1) * (self.plan.t_end - self.plan.t0) > 0:
+            raise Halt(-3, f"the budget of max_steps={self.plan.max_steps} steps is spent at t = {step.t1:.6g}")
+        self.attention = self._attend()
+
+    def _look(self) -> None:
+        """See whether the balance holds so far: warn once, or raise."""
+        if self.plan.monitor is None or not self.motion.has_energy or self.warned:
+            return
+        balance = self.account.balance(self.method.kind, self.plan.heading, self.plan.eps)
+        if balance.holds:
+            return
+        if self.plan.monitor == "raise":
+            raise _Violated(balance)
+        self.warned = True
+        warnings.warn(str(balance), EnergyWarning, stacklevel=2)
+
+    # --- events ---------------------------------------------------------------------------------------------------------------
+    def _resolve(self, step: Step) -> bool:
+        """Go through the events inside a step in time order; cut it at the first that switches or ends the run."""
+        step.hold()
+        after, fired = 0.0, []
+        while True:
+            found = [(cut.theta, one.index is None, one, cut) for one in self.active for cut in [one.locate(step, after)] if cut is not None]
+            if not found:
+                break
+            theta, _, one, cut = min(found, key=lambda item: item[:2])
+            one.decree()
+            fired.append(one)
+            after = max(after, theta)
+            self._note(one, cut)
+            if one.transition is not None or one.left <= 0:
+                self._cut(one, cut)
+                return True
+        end = step.end_view()
+        for one in self.active:
+            one.settle(end)
+        self._accept(step)
+        return False
+
+    def _note(self, one: Watch, cut: Cut) -> None:
+        if one.index is not None:
+            one.times.append(cut.step.t1)
+            one.states.append(np.array(self.motion.vectors.numpy(cut.step.x1), dtype=self.plan.dtype))
+
+    def _cut(self, one: Watch, cut: Cut) -> None:
+        """End the step at an event, then switch the mode or end the run."""
+        knot = cut.knot
+        for other in self.active:
+            if other is not one:
+                other.settle(knot)
+        self._accept(cut.step)
+        self.knot, self.last = knot, None
+        if one.transition is None:
+            self.done, self.status = True, 1
+            self.message = f"event '{one.name}' ended the run at t = {knot.t:.6g}"
+            return
+        source, self.mode = one.transition
+        self.motion.enter(self.mode)
+        state = np.array(self.motion.vectors.numpy(knot.x), dtype=self.plan.dtype)
+        self.recorder.switch(knot.t, knot.x, self.mode)
+        self.switches.append(
+            {
+                "trajectory": 0,
+                "time": knot.t,
+                "source": source,
+                "target": self.mode,
+                "event": one.name,
+                "loss": knot.V,
+                "kinetic": knot.T,
+                "hamiltonian": knot.V + knot.T,
+                "injected": 0.0,
+                "x_before": state,
+                "x_after": state,
+            }
+        )
+        self._arm()
+        if len(self.switches) >= self.plan.max_switches:
+            times = ", ".join(f"{row['time']:.6g}" for row in self.switches[-3:])
+            raise Halt(-4, f"{len(self.switches)} switches (max_switches), the last at t = {times}: do the guards chatter?")
+
+    # --- the end --------------------------------------------------------------------------------------------------------------
+    def _reached(self) -> Knot:
+        """Return the last accepted state; a step that failed midway is undone."""
+        last = self.last
+        if last is None:
+            return self.knot
+        self.account.flush()
+        accepted = float(self.account.last[0])
+        if last.t1 == accepted:
+            return last.end()
+        counted, self.motion.max_nfev = self.motion.nfev, float("inf")
+        knot = last.start()
+        self.motion.nfev = counted
+        return knot
+
+    def _solution(self) -> Solution:
+        plan, motion = self.plan, self.motion
+        knot = self.knot = self._reached()
+        show_in_module(motion, knot.x)
+        self.recorder.finish(knot, self.mode)
+        t, y, modes, dense = self.recorder.arrays()
+        missed = [one for one in self.watches if isinstance(one, GoalWatch) and not one.fired]
+        waiting = [one for one in missed if one.transition is not None and one.transition[0] == self.mode]
+        message = self.message or f"reached the end of the span, t = {knot.t:g}"
+        if waiting and self.status == 0:
+            message += f"; {_not_reached(waiting)}"
+        energy = self.account.energy() if motion.has_energy else None
+        balance = self.account.balance(self.method.kind, plan.heading, plan.eps) if motion.has_energy else None
+        events = [one for one in self.watches if one.index is not None]
+        self.account.flush()
+        return Solution(
+            t=t,
+            y=y,
+            sol=dense,
+            t_events=[_frozen(one.times, ()) for one in events] if plan.has_events else None,
+            y_events=[_frozen(one.states, (motion.size,)) for one in events] if plan.has_events else None,
+            nfev=motion.nfev,
+            nvev=motion.nvev,
+            njev=motion.njev,
+            nlu=motion.nlu,
+            nsteps=self.nsteps,
+            nrejected=motion.nrejected,
+            t_end=knot.t,
+            status=self.status,
+            message=message,
+            success=self.status >= 0 and not waiting,
+            exception=self.exception,
+            energy=energy,
+            modes=modes,
+            switches=self._switch_table(waiting),
+            near_misses=Table(
+                {
+                    "trajectory": [0] * len(missed),
+                    "event": [one.name for one in missed],
+                    "value": [one.closest for one in missed],
+                    "goal": [one.level for one in missed],
+                    "time": [one.closest_time for one in missed],
+                }
+            ),
+            observed=self.observer.table(),
+            state=self._state(knot),
+            system=plan.system,
+            method=self.method,
+            setting=plan.setting,
+            label=plan.label,
+            split=motion.has_split,
+            units=getattr(plan.system, "units", {}),
+            balance=balance,
+        )
+
+    def _switch_table(self, waiting: list[GoalWatch]) -> SwitchTable:
+        names = ("trajectory", "time", "source", "target", "event", "loss", "kinetic", "hamiltonian", "injected")
+        columns: dict[str, Any] = {name: [row[name] for row in self.switches] for name in names}
+        if not self.switches:
+            columns = {name: np.array([], dtype=kind) for name, kind in zip(names, "ifUUUffff", strict=True)}
+        hidden = {name: [row[name] for row in self.switches] for name in ("x_before", "x_after")} if self.plan.record == "states" else None
+        empty = f"no switch: {_not_reached(waiting)}" if waiting else "no switch"
+        return SwitchTable(columns, hidden=hidden, trajectories=None, empty=empty)
+
+    def _state(self, knot: Knot) -> State:
+        guards = tuple(
+            Guarded(one.name, one.side, one.last, one.fired, *((one.closest, one.closest_time) if isinstance(one, GoalWatch) else ()))
+            for one in self.watches
+        )
+        _, _, _, dissipated, supplied, injected = (float(v) for v in self.account.last)
+        x = np.array(self.motion.vectors.numpy(knot.x), dtype=self.plan.dtype)
+        work = (self.account.h0, dissipated, supplied, injected)
+        return State(knot.t, x, self.mode, self.reference, guards, work, _copy(self.account.sums))
+
+
+def _not_reached(waiting: list[GoalWatch]) -> str:
+    one = waiting[0]
+    return f"{one.name} not reached; closest was loss {one.closest:.4f} at t = {one.closest_time:.2f}, goal {one.level:.4f}"
+
+
+def _copy(sums: Sums) -> Sums:
+    return Sums(**vars(sums))
+
+
+def _frozen(values: list[Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    array = np.array(values) if values else np.empty((0, *shape))
+    array.flags.writeable = False
+    return array
+
