@@ -404,7 +404,7 @@ class _Run:
             t_end=knot.t,
             status=self.status,
             message=message,
-            success=self.status >= 0 and not waiting,
+            success=self.status >= 0,
             exception=self.exception,
             energy=energy,
             modes=modes,

@@ -116,7 +116,7 @@ class Solution:
     message : str
         What happened, and what to do.
     success : bool
-        Whether the run ended as asked, every goal of a switch reached.
+        Whether the run ended at the end of the span or at a terminal event.
     exception : Exception or None
         What your function raised.
     energy : Energy or None

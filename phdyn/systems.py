@@ -162,7 +162,7 @@ class PortHamiltonianSystem:
         """
         if self.G is None:
             raise ArgumentError("the system has no port matrix G, so no output")
-        state = torch.as_tensor(np.asarray(x, dtype=np.float64))
+        state = torch.as_tensor(np.array(x, dtype=np.float64))
         wants_tensor = not isinstance(self.energy, QuadraticForm)
         gradient = np.asarray(self.energy.value_and_grad(state if wants_tensor else state.numpy())[1])
         port = self.G(state) if callable(self.G) else self.G

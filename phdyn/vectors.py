@@ -81,6 +81,11 @@ class NumpyVectors:
         """Return x as torch sees it, sharing memory."""
         return torch.from_numpy(x)
 
+    @staticmethod
+    def from_tensor(x: torch.Tensor) -> Array:
+        """Return a CPU tensor as NumPy sees it, sharing memory."""
+        return x.detach().numpy()
+
     def coefficient(self, a: Any) -> Coefficient:
         """Return a number or per-component array as the other methods want it."""
         return float(a) if np.ndim(a) == 0 else np.asarray(a, dtype=self.dtype)
@@ -140,6 +145,11 @@ class TorchVectors:
     def tensor(x: Array) -> torch.Tensor:
         """Return x itself."""
         return x  # type: ignore[no-any-return]
+
+    @staticmethod
+    def from_tensor(x: torch.Tensor) -> Array:
+        """Return x itself."""
+        return x
 
     def coefficient(self, a: Any) -> Coefficient:
         """Return a number or per-component tensor as the other methods want it."""

@@ -102,8 +102,7 @@ class _Solve:
         return error[: self.motion.size].abs().pow(2).mean().sqrt()
 
     def _vector(self, y: torch.Tensor) -> Array:
-        x = y[: self.motion.size]
-        return self.motion.vectors.numpy(x) if isinstance(self.knot.x, torch.Tensor) is False else x
+        return self.motion.vectors.from_tensor(y[: self.motion.size])
 
     def __call__(self, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return the vector field, with the two powers appended where the state carries work."""

@@ -107,9 +107,7 @@ class Rastrigin(Landscape):
     """
 
     name: ClassVar[str] = "Rastrigin"
-    source: ClassVar[str] = (
-        "Rastrigin 1974, Systems of Extremal Control (Nauka); Mühlenbein et al. 1991, Parallel Comput. 17, 619"
-    )
+    source: ClassVar[str] = "Rastrigin 1974, Systems of Extremal Control (Nauka); Mühlenbein et al. 1991, Parallel Comput. 17, 619"
     dim: int = 2
 
     def __post_init__(self) -> None:

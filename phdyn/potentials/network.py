@@ -32,7 +32,7 @@ class NetworkLoss:
     The module is taken over: its parameters become views of `state_buffer`, their ``.grad`` views of
     `gradient_buffer`. A run that steps in these buffers copies nothing, and its step costs what forward and backward
     cost. Tied parameters count once; those with ``requires_grad=False`` are no part of q. Further NetworkLosses of
-    the same module share its buffers.
+    the same module share its `state_buffer`.
 
     Parameters
     ----------
@@ -217,12 +217,7 @@ class NetworkLoss:
         return self._evaluate(gradient=True), self.gradient_buffer
 
     def _is_live(self, q: Tensor) -> bool:
-        return (
-            q.data_ptr() == self._pointer
-            and q.shape == self._position.shape
-            and q.dtype is self.dtype
-            and q.is_contiguous()
-        )
+        return q.data_ptr() == self._pointer and q.shape == self._position.shape and q.dtype is self.dtype and q.is_contiguous()
 
     def _evaluate(self, *, gradient: bool) -> Tensor:
         """V at the module's parameters; the gradient is left in its buffer. One forward (and backward) pass a chunk."""

@@ -139,7 +139,7 @@ SLIPS = {
     "times array": (lambda q: (q * np.ones(2)).sum(-1), ArgumentTypeError, "used NumPy on a tensor"),
     "no sum": (lambda q: q**2, ArgumentError, r"returned shape \(2,\), not \(\): end with .sum\(-1\)"),
     "math": (lambda q: math.cos(q[0]), ArgumentTypeError, "returned a float, so there is no gradient: use torch, not math"),
-    "math on two": (lambda q: math.cos(q), ArgumentTypeError, "so there is no gradient: use torch, not math"),
+    "math on two": (math.cos, ArgumentTypeError, "so there is no gradient: use torch, not math"),
     "float": (lambda q: 0.5, ArgumentTypeError, "returned a float"),
     "item": (lambda q: q.sum().item(), ArgumentTypeError, "returned a float"),
     "array": (lambda q: q.detach().numpy().sum(-1, keepdims=True), ArgumentTypeError, "returned a NumPy array"),

@@ -108,10 +108,7 @@ def fractions(landscape, rows=3):
 def differences(function, q, h):
     """Central differences of sixth order along each coordinate of one position."""
     shifts = h * np.eye(q.size)
-    return sum(
-        weight / h * (function(q + k * shifts) - function(q - k * shifts))
-        for k, weight in ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
-    )
+    return sum(weight / h * (function(q + k * shifts) - function(q - k * shifts)) for k, weight in ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60)))
 
 
 @EVERY

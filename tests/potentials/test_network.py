@@ -379,9 +379,7 @@ def test_parameters_that_share_memory_without_being_tied_are_refused():
 
 def test_convolutions_and_buffers_in_evaluation_mode():
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.Flatten(), nn.Dropout(0.5), nn.Linear(2, 3)
-    )
+    model = nn.Sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.Flatten(), nn.Dropout(0.5), nn.Linear(2, 3))
     model = model.to(torch.float64, memory_format=torch.channels_last).eval()
     potential = make(model=model)
     q = somewhere(potential)
