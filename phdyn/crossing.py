@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 
 from phdyn.errors import ArgumentError
 from phdyn.events import Event, Guard, LossGoal, direction_of, name_of, terminal_count
@@ -159,7 +158,7 @@ class GoalWatch(Watch):
         if height > 0:
             return None
         if height < 0 and above(after) > 0:
-            theta = float(brentq(above, after, theta, xtol=1e-12))
+            theta = bracketed_root(above, after, theta, xtol=1e-12)
         return refine(self, step, theta, after=after)
 
 
@@ -223,7 +222,7 @@ class GuardWatch(Watch):
         elif _sign(guard(low)) != self.side:
             root = low
         else:
-            root = float(brentq(guard, low, float(theta), xtol=4 * _EPS, rtol=4 * _EPS))
+            root = bracketed_root(guard, low, float(theta))
         return refine(self, step, root, after=after, slope=self._slope(guard, root, step.h))
 
     @staticmethod
@@ -275,6 +274,8 @@ def lowest_inside(above: Callable[[float], float], step: Step, after: float) -> 
     Seven samples first where the step's ends do not explain it, then scipy's bounded minimisation.
     """
 
+    from scipy.optimize import minimize_scalar
+
     def look(theta: float) -> float:
         height = above(float(theta))
         if height <= 0:
@@ -293,12 +294,19 @@ def lowest_inside(above: Callable[[float], float], step: Step, after: float) -> 
     return float(result.x), float(result.fun)
 
 
+def bracketed_root(function: Callable[[float], float], low: float, high: float, xtol: float = 4 * _EPS) -> float:
+    """Return the root between two points of opposite sign (scipy's ``brentq``, loaded on first use)."""
+    from scipy.optimize import brentq
+
+    return float(brentq(function, low, high, xtol=xtol, rtol=4 * _EPS))
+
+
 def cubic_root(v0: float, v1: float, s0: float, s1: float) -> float:
     """Return the root in [0, 1] of the cubic with values v0, v1 of opposite sign and slopes s0, s1 at the ends."""
     c2, c3 = 3 * (v1 - v0) - 2 * s0 - s1, 2 * (v0 - v1) + s0 + s1
     if v1 == 0:
         return 1.0
-    return float(brentq(lambda theta: v0 + theta * (s0 + theta * (c2 + theta * c3)), 0.0, 1.0, xtol=4 * _EPS, rtol=4 * _EPS))
+    return bracketed_root(lambda theta: v0 + theta * (s0 + theta * (c2 + theta * c3)), 0.0, 1.0)
 
 
 def refine(watch: Watch, step: Step, theta: float, *, after: float, slope: float | None = None) -> Cut:

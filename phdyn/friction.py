@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import exprel
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.events import Event, LossGoal
@@ -50,9 +49,9 @@ class ConstantFriction:
         return self._rate * (t1 - t0)
 
     def damping(self, mass: Coefficient, t: float, h: float) -> Damping:  # noqa: ARG002
-        """Return the exact flow over h; ``phi1`` (scipy's ``exprel``) keeps every digit down to gamma = 0."""
+        """Return the exact flow over h; ``phi1`` keeps every digit down to gamma = 0."""
         z = -self._rate * h / mass
-        return Damping(np.exp(z), h / mass * exprel(z), -np.expm1(2 * z))
+        return Damping(np.exp(z), h / mass * phi1(z), -np.expm1(2 * z))
 
     def __repr__(self) -> str:
         return f"ConstantFriction({self._rate:g})"
@@ -116,7 +115,7 @@ class NesterovFriction:
         length = np.log1p(h / t)
         exponent = self.r / mass
         z = -exponent * length
-        return Damping(np.exp(z), t * length * exprel((1 - exponent) * length) / mass, -np.expm1(2 * z))
+        return Damping(np.exp(z), t * length * phi1((1 - exponent) * length) / mass, -np.expm1(2 * z))
 
     def __repr__(self) -> str:
         return f"NesterovFriction({self.r:g})"
@@ -174,6 +173,13 @@ def damping(law: FrictionLaw, mass: Coefficient, t: float, h: float) -> Damping:
     whole = law.integral(t, t + h) / mass
     drift = sum(float(w) * np.exp(-law.integral(t, t + h * float(s)) / mass) for s, w in zip(_NODES, _WEIGHTS, strict=True))
     return Damping(np.exp(-whole), h / mass * drift, -np.expm1(-2 * whole))
+
+
+def phi1(z: Any) -> Any:
+    """Return ``(exp(z) - 1)/z``, 1 at z = 0, to rounding (scipy's ``exprel``; loaded on first use, it takes a tenth of a second)."""
+    from scipy.special import exprel
+
+    return exprel(z)
 
 
 def _checked_rate(rate: float) -> float:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import get_blas_funcs
 
 from phdyn.errors import ArgumentTypeError
 from phdyn.typing import Array, Coefficient
@@ -36,6 +35,8 @@ class NumpyVectors:
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
+        from scipy.linalg import get_blas_funcs  # on first use: half of what importing phdyn would cost
+
         self.dtype = dtype
         self.eps = float(np.finfo(dtype).eps)
         axpy, scal, dot = get_blas_funcs(("axpy", "scal", "dot"), dtype=dtype)

@@ -114,7 +114,7 @@ def strokes(ax: Axes) -> list[tuple[str, Any]]:
             _, dashes = line._dash_pattern
             marked = line.get_marker() not in ("None", None, "")
             drawn = line.get_linestyle() != "None"
-            pattern = tuple(np.round(dashes, 6)) if dashes is not None else drawn
+            pattern = tuple(np.round(np.divide(dashes, line.get_linewidth()), 6)) if dashes is not None else drawn
             found.append((name, (pattern, line.get_marker() if marked else "", line.get_fillstyle() if marked else "")))
     return found
 
@@ -487,3 +487,11 @@ def test_a_title_fits_the_figure(tmp_path: Path, title: str, monkeypatch: pytest
     monkeypatch.setattr(figure, "savefig", lambda *_, **__: seen.append(figure.texts[-1].get_window_extent().x1))
     plots.save(ax, tmp_path / "energies", title=title)
     assert max(seen) <= figure.bbox.width
+
+
+def test_a_comparison_read_from_its_tables_looks_the_same() -> None:
+    comparison = fakes.comparison()
+    bare = SimpleNamespace(table=comparison.table, orders=comparison.orders)
+    before, after = (lines(plots.plot_work_precision(each)) for each in (comparison, bare))
+    assert {name: line.get_marker() for name, line in after.items()} == {name: line.get_marker() for name, line in before.items()}
+    assert "DOP853" not in lines(plots.plot_orders(bare))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.integrate import DOP853, LSODA, RK45, OdeSolver, Radau
 
 from phdyn.methods.adaptive import KnotStep, RightHandSide, not_finite, resolving, with_work
 from phdyn.methods.stepping import Control, Step
 from phdyn.motion import Halt, Knot, Motion
 from phdyn.typing import Array
 
-_SOLVERS: dict[str, type[OdeSolver]] = {"RK45": RK45, "DOP853": DOP853, "LSODA": LSODA, "Radau": Radau}
+if TYPE_CHECKING:
+    from scipy.integrate import OdeSolver
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class ScipyAdaptive:
         bounds: dict[str, Any] = {"max_step": np.inf if control.max_step is None else control.max_step}
         if control.first_step is not None:
             bounds["first_step"] = min(control.first_step, abs(t_end - t0))
-        return _SOLVERS[self.name](fun, t0, y0, t_end, rtol=rtol, atol=scale, **bounds)
+        solver: type[OdeSolver] = getattr(import_module("scipy.integrate"), self.name)
+        return solver(fun, t0, y0, t_end, rtol=rtol, atol=scale, **bounds)
 
     def _fail(self, rhs: RightHandSide, t: float, message: str | None) -> None:
         known = rhs.known
