@@ -15,12 +15,12 @@ from phdyn.events import Event, Guard, LossGoal
 from phdyn.methods.catalogue import check_fit, resolve
 from phdyn.methods.splitting import Splitting, check_stability
 from phdyn.methods.stepping import Control
-from phdyn.motion import Knot, Motion, bind
+from phdyn.motion import Motion, bind
 from phdyn.potentials import NetworkLoss
 from phdyn.recording import MODES, check_memory
 from phdyn.solution import State
 from phdyn.systems import HeavyBall, Sampled, Steps, describe
-from phdyn.typing import Method
+from phdyn.typing import Array, Method
 from phdyn.vectors import NumpyVectors, vectors_of
 
 _JACOBIAN_LIMIT = 5000
@@ -36,7 +36,6 @@ class Plan:
     control: Control
     t0: float
     t_end: float
-    x0: Any
     before: State | None
     stops: list[float]
     events: list[Event]
@@ -89,10 +88,6 @@ class Plan:
             return f"{type(self.system).__name__}({part if 'n = ' in part else f'{part}, n = {self.motion.dim}'})"
         return repr(self.system) if hasattr(self.system, "energy") else f"fun {getattr(self.system, '__name__', '')}, {self.motion.size} components"
 
-    def start_knot(self) -> Knot:
-        """Evaluate at the start."""
-        return self.motion.knot(self.t0, self.x0)
-
 
 def prepare(  # noqa: PLR0913
     system: Any,
@@ -114,8 +109,15 @@ def prepare(  # noqa: PLR0913
     max_steps: int,
     max_nfev: int | None,
     max_switches: int,
-) -> Plan:
+) -> tuple[Plan, Array]:
     """Check every argument and bind the system; see ``simulate`` for what they mean.
+
+    Returns
+    -------
+    plan : Plan
+        The run.
+    x0 : Array
+        Its initial state, an independent copy in the run's kind of array.
 
     Raises
     ------
@@ -146,14 +148,13 @@ def prepare(  # noqa: PLR0913
     stops = _stops(system, t0, t_end)
     motion.on_stretch(t0, stops[0])
     motion.check(t0, x)
-    return Plan(
+    plan = Plan(
         system=system,
         motion=motion,
         method=chosen,
         control=control,
         t0=t0,
         t_end=t_end,
-        x0=x,
         before=before,
         stops=stops,
         events=_listed(events, args),
@@ -166,6 +167,7 @@ def prepare(  # noqa: PLR0913
         max_switches=int(_checked_budget(max_switches, "max_switches")),
         dtype=dtype,
     )
+    return plan, x
 
 
 def _checked_span(t_span: Any) -> tuple[float, float]:

@@ -217,10 +217,9 @@ class Motion:
         return float(self.vectors.dot(g, self.combine(t, x, g, self.vectors.empty(self.size, x))))
 
     def knot(self, t: float, x: Array) -> Knot:
-        """Evaluate at (t, x), one gradient; the knot owns copies."""
+        """Evaluate at (t, x), one gradient; the knot keeps x itself and a copy of the gradient."""
         height, slope = self.gradient(self.position(x))
         slope = self.vectors.clone(slope)
-        x = self.vectors.clone(x)
         return Knot(t, x, height, self.kinetic(x), self.climb(t, x, slope), slope)
 
     def check(self, t: float, x: Array) -> None:

@@ -31,7 +31,7 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def due(self, steps: int) -> float:  # noqa: ARG002
+    def due(self, steps: int) -> float:
         """Return the step at which to look again."""
         return self.next if self.shown else float("inf")
 

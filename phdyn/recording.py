@@ -46,7 +46,7 @@ class Rows:
     """A growing array of states, one a row."""
 
     def __init__(self, size: int, dtype: Any) -> None:
-        self.data = np.empty((2, size), dtype=dtype)
+        self.data = np.empty((1, size), dtype=dtype)
         self.count = 0
 
     def append(self, x: Any) -> None:

@@ -12,12 +12,14 @@ from phdyn import arguments
 from phdyn.crossing import Cut, GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
+from phdyn.interruption import Interruption
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot
 from phdyn.progress import Progress
 from phdyn.recording import Observer, Recorder, show_in_module
 from phdyn.solution import Guarded, Solution, State
 from phdyn.tables import SwitchTable, Table
+from phdyn.typing import Array
 
 _FIRST_LOOK = 64
 """The monitor looks at this step, and each time the number of steps has doubled."""
@@ -96,7 +98,7 @@ def simulate(  # noqa: PLR0913 (solve_ivp's arguments, and what is phdyn's)
     EnergyBalanceError
         Under ``monitor="raise"``.
     """
-    plan = arguments.prepare(
+    plan, start = arguments.prepare(
         system,
         t_span,
         x0,
@@ -116,7 +118,9 @@ def simulate(  # noqa: PLR0913 (solve_ivp's arguments, and what is phdyn's)
         max_nfev=max_nfev,
         max_switches=max_switches,
     )
-    return _Run(plan, observables, progress=progress).solve()
+    run = _Run(plan, start, observables, progress=progress)
+    del start  # long vectors are not kept twice
+    return run.solve()
 
 
 class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
@@ -128,7 +132,7 @@ class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raise
 class _Run:
     """One run: it observes the steps that a method pushes, detects, cuts, accounts, records and decides."""
 
-    def __init__(self, plan: arguments.Plan, observables: Mapping[str, Any] | None, *, progress: bool) -> None:
+    def __init__(self, plan: arguments.Plan, x0: Array, observables: Mapping[str, Any] | None, *, progress: bool) -> None:
         self.plan, self.motion, self.method = plan, plan.motion, plan.method
         self.observer = Observer(observables)
         before = plan.before
@@ -136,7 +140,7 @@ class _Run:
         motion.on_stretch(t0, plan.stops[0])
         self.mode = plan.first_mode if before is None else before.mode
         motion.enter(self.mode)
-        self.knot = plan.start_knot()
+        self.knot = motion.knot(t0, x0)
         self.reference = self.knot.V if before is None else before.reference
         self.watches = [watch(e, motion, self.reference, transition=(a, b)) for a, b, e in plan.transitions]
         self.watches += [watch(e, motion, self.reference, index=k) for k, e in enumerate(plan.events)]
@@ -152,7 +156,8 @@ class _Run:
         self.progress = Progress(t0, plan.t_end, shown=progress, energies=motion.has_energy)
         self.switches: list[dict[str, Any]] = []
         self.nsteps = 0
-        self.done = False
+        self.done = self.interrupted = False
+        self.attention: float = 0
         self.status, self.message, self.exception = 0, "", None
         self.looked = _FIRST_LOOK
         self.warned = False
@@ -187,15 +192,15 @@ class _Run:
 
     def _attend(self) -> float:
         """Return the number of the next step at which something other than events, account and states is due."""
-        due = [self.looked if self.plan.monitor else np.inf, self.plan.max_steps, self.observer.due(self.nsteps + 1), self.progress.due(self.nsteps)]
-        return float(min(due))
+        due = [1 if self.nsteps == 0 else np.inf, self.looked if self.plan.monitor else np.inf, self.plan.max_steps, self.observer.due(self.nsteps + 1), self.progress.due(self.nsteps)]
+        return 0.0 if self.interrupted else float(min(due))
 
     # --- the loop -------------------------------------------------------------------------------------------------------------
     def solve(self) -> Solution:
         """March until the end of the span, a terminal event, or a failure; return the solution."""
         violated: EnergyBalance | None = None
         try:
-            with self.progress, np.errstate(over="ignore", invalid="ignore"):
+            with self.progress, Interruption(self._interrupt), np.errstate(over="ignore", invalid="ignore"):
                 self._begin()
                 for stop in self.plan.stops:
                     self._march_to(stop)
@@ -271,7 +276,15 @@ class _Run:
         if self.nsteps >= self.attention:
             self._housekeeping(step)
 
+    def _interrupt(self) -> None:
+        """Have the run end after the current step."""
+        self.interrupted, self.attention = True, 0
+
     def _housekeeping(self, step: Step) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if self.nsteps == 1:
+            self.knot.x = self.knot.g = None  # the step has its own: long vectors are not kept twice
         if self.observer.due(self.nsteps) == self.nsteps:
             step.hold()
             self.observer.look(self.motion, self.nsteps, step.t1, step.x1, step.end_view())

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from phdyn.methods.stepping import Control, Knot, Step
-    from phdyn.motion import Motion
+    from phdyn.methods.stepping import Control, Step
+    from phdyn.motion import Knot, Motion
 
 Array = Any
 """A vector of the run: a NumPy array in CPU memory, a torch tensor elsewhere (see ``phdyn.vectors``)."""

@@ -99,6 +99,10 @@ class Step:
         """Return the end; its vectors are the run's own."""
         return Knot(self.t1, self.x1, self.V1, self.T1, self.d1, self.g1, self.f1)
 
+    def pick(self, better: Any, other: Step) -> Step:
+        """Return the other step where it is better."""
+        return other if better else self
+
     def until(self, tau: float) -> Step:
         """Return the method's own step of length tau from the start of this one."""
         raise TypeError("a step knows its method")
@@ -117,7 +121,9 @@ class Step:
 class FixedStepper(Protocol):
     """One family's way to advance by one step, in place."""
 
-    step: Step
+    @property
+    def step(self) -> Step:
+        """The step that ``advance`` fills."""
 
     def advance(self, t: float, t1: float, h: float) -> None:
         """Advance from t to t1 = t + h and fill the step."""
@@ -132,12 +138,12 @@ def march_on_grid(stepper: FixedStepper, t: float, t_end: float, observe: Callab
     k = floor((t - origin) / h + sliver)
     last = ceil((t_end - origin) / h - sliver)
     rounding = 4 * np.finfo(float).eps
-    on_grid = abs(t - (origin + k * h)) <= rounding * max(abs(t), abs(h))
+    on_grid = bool(abs(t - (origin + k * h)) <= rounding * max(abs(t), abs(h)))
     step, advance = stepper.step, stepper.advance
     while k < last:
         k += 1
         t1 = origin + k * h if k < last else t_end
-        whole = on_grid and (k < last or abs(t1 - (origin + k * h)) <= rounding * max(abs(t1), abs(h)))
+        whole = bool(on_grid and (k < last or abs(t1 - (origin + k * h)) <= rounding * max(abs(t1), abs(h))))
         advance(t, t1, h if whole else t1 - t)
         if observe(step):
             return
@@ -279,5 +285,5 @@ def kick(motion: Any, t: float, q: Array, p: Array, g: Array, s: float) -> float
     before = motion.vectors.clone(p)
     motion.vectors.axpy(-s, g, p)
     motion.vectors.axpy(s, u, p)
-    return s / 2 * motion.vectors.dot(u, (before + p) * motion.inverse_mass)
+    return s / 2 * float(motion.vectors.dot(u, (before + p) * motion.inverse_mass))
 
