@@ -33,8 +33,8 @@ FLOOR = phdyn.LossGoal(value=-1.0)
 class Config:
     """Sizes of the measurement."""
 
-    rounds: int = 15
-    network_steps: int = 60
+    rounds: int = 11
+    network_steps: int = 150
     pendulum_steps: int = 4000
     vector: int = 1_000_000
 
@@ -127,14 +127,14 @@ def bare_pendulum(steps: int, h: float, friction: float) -> float:
         p -= 0.5 * h * g
         slope_before, slope = slope, np.dot(g, p)
         times[k], kinetic[k], heights[k], work[k] = (k + 1) * h, 0.5 * np.dot(p, p), height, dissipated
-        if height <= -1.0 or slope_before <= 0.0 < slope and height < -0.5:
+        if height <= -1.0 or (slope_before <= 0.0 < slope and height < -0.5):
             break
     return (time.perf_counter() - started) / steps
 
 
 def rk45_pendulum(steps: int) -> float:
     """Return seconds a step of scipy's RK45 on the pendulum."""
-    solver = RK45(lambda t, x: np.array([x[1], -np.sin(x[0]) - 0.1 * x[1]]), 0.0, np.array([2.0, 0.0]), np.inf, rtol=1e-6, atol=1e-9)
+    solver = RK45(lambda _, x: np.array([x[1], -np.sin(x[0]) - 0.1 * x[1]]), 0.0, np.array([2.0, 0.0]), np.inf, rtol=1e-6, atol=1e-9)
     started = time.perf_counter()
     for _ in range(steps):
         solver.step()
@@ -174,7 +174,8 @@ def vectors_held(n: int) -> float:
         held.append(tracemalloc.get_traced_memory()[0] - motion_before)
         return 0.0
 
-    phdyn.simulate(phdyn.HeavyBall(Bowl(), friction=0.1), (0.0, 1.0), x0, method="strang", step=0.1, record="ends", observables={"m": phdyn.Every(5, look)})
+    system, seen = phdyn.HeavyBall(Bowl(), friction=0.1), {"memory": phdyn.Every(5, look)}
+    phdyn.simulate(system, (0.0, 1.0), x0, method="strang", step=0.1, record="ends", observables=seen)
     tracemalloc.stop()
     return (held[-1] + scratch.nbytes) / (8 * n)
 
@@ -182,7 +183,8 @@ def vectors_held(n: int) -> float:
 def import_seconds(module: str) -> float:
     """Return the median seconds that importing a module takes in a fresh process."""
     code = f"import time; s = time.perf_counter(); import {module}; print(time.perf_counter() - s)"
-    return median(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(5))
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]  # noqa: S603
+    return median(float(run.stdout) for run in runs)
 
 
 def main(config: Config) -> None:
@@ -190,14 +192,15 @@ def main(config: Config) -> None:
     torch.set_num_threads(1)
     rows: list[tuple[str, str, float, float]] = []
     for images in (1797, 128):
-        steps = config.network_steps if images > 1000 else 5 * config.network_steps
+        steps = config.network_steps if images > 1000 else 4 * config.network_steps
         seconds = interleaved(network_cases(images, steps), config.rounds)
         rows += [(f"64-64-64-10, {images} digits", name, 1e6 * s, s / seconds["bare gradient"]) for name, s in seconds.items()]
     seconds = interleaved(pendulum_cases(config.pendulum_steps), config.rounds)
     rows += [("pendulum, NumPy", name, 1e6 * s, s / seconds["bare NumPy loop"]) for name, s in seconds.items()]
     print(f"{platform.machine()}, python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} thread")
-    print(Table({"case": [r[0] for r in rows], "loop": [r[1] for r in rows], "us/step": [r[2] for r in rows], "ratio": [r[3] for r in rows]}))
-    print(f"vectors held by a Strang run, start state, gradient and scratch included: {vectors_held(config.vector):.2f} n")
+    print(Table(dict(zip(("case", "loop", "us/step", "ratio"), map(list, zip(*rows, strict=True)), strict=True))))
+    held = vectors_held(config.vector)
+    print(f"a Strang run holds {held:.2f} n numbers: q, p, gradient, one vector; 2 n for the start that it returns, n for this look at it")
     both, torch_alone = import_seconds("torch, phdyn"), import_seconds("torch")
     print(f"import phdyn adds {both - torch_alone:.2f} s to import torch ({torch_alone:.2f} s)")
 

@@ -264,7 +264,7 @@ def may_dip(step: Step, level: float) -> Any:
     It may at a minimum of V inside, or in a step whose change of V its end slopes do not explain, provided that the bound
     ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope) lets it.
     """
-    h, change = step.h, step.V1 - step.V0
+    h, change = step.t1 - step.t0, step.V1 - step.V0
     fall0, fall1 = h * step.d0, h * step.d1
     dip = (fall0 <= 0) & (fall1 > 0)
     maybe = dip | unresolved(fall0, fall1, change)
@@ -345,8 +345,8 @@ def cubic_root(v0: Any, v1: Any, s0: Any, s1: Any) -> Any:
 def refine(watch: Watch, step: Step, theta: Any, *, after: float, slope: Any = None) -> Cut:
     """Take the method's own step to an estimated root, and move its end onto the guard; written for numbers and for rows alike.
 
-    One partial step of the method, then at most four Newton corrections: short steps of Strang's splitting for a heavy ball, the method's own
-    partial steps otherwise. A touch (V still above the goal at its minimum) is accepted with its residual.
+    One partial step of the method, then at most four Newton corrections: short steps of Strang's splitting for a heavy ball, the
+    method's own partial steps otherwise. A touch (V still above the goal at its minimum) is accepted with its residual.
     """
     at_end = watch.value(step.end_view())
     if np.all(theta >= 1.0) and np.all(np.abs(at_end) <= watch.rounding):
@@ -371,7 +371,8 @@ def _correction(watch: Watch, step: Step, part: Step, g: Any, slope: Any, after:
     rate, touched = watch.rate(part, slope)
     with np.errstate(divide="ignore", invalid="ignore"):
         dt = -g / rate
-    still = (np.abs(g) <= watch.rounding) | touched | ~np.isfinite(dt) | (np.abs(dt) <= 4 * _EPS * np.maximum(np.abs(part.t1), np.abs(step.h)))
+    tiny = np.abs(dt) <= 4 * _EPS * np.maximum(np.abs(part.t1), np.abs(step.h))
+    still = (np.abs(g) <= watch.rounding) | touched | ~np.isfinite(dt) | tiny
     forward = np.sign(step.h) * (part.t1 + dt - (step.t0 + after * step.h)) > 0
     return np.where(still | ~forward, 0.0, dt)
 

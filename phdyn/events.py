@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
@@ -39,8 +41,8 @@ class LossGoal:
 
     Raises
     ------
-    ArgumentError
-        The goal is not one of the two, or out of range.
+    ArgumentError, ArgumentTypeError
+        The goal is not one of the two, no number, or out of range.
     """
 
     reduction: float | None = None
@@ -52,6 +54,8 @@ class LossGoal:
     def __post_init__(self) -> None:
         if (self.reduction is None) == (self.value is None):
             raise ArgumentError("LossGoal needs either reduction=... or value=...")
+        for name in ("reduction", "value", "floor"):
+            _check_number(getattr(self, name), f"LossGoal({name}=...)", optional=name != "floor")
         if self.reduction is not None and not 0 < self.reduction < 1:
             hint = f"; for {self.reduction:g} % write {self.reduction / 100:g}" if 1 < self.reduction < 100 else ""
             raise ArgumentError(f"LossGoal(reduction={self.reduction:g}): a fraction in (0, 1) is needed{hint}")
@@ -128,6 +132,7 @@ class Guard:
 
 def TimeReached(time: float, *, terminal: bool | int = False) -> Guard:  # noqa: N802 (reads as a type, like LossGoal)
     """Return the event that the time has come: t = time."""
+    _check_number(time, "TimeReached")
     if not abs(time) < float("inf"):
         raise ArgumentError(f"TimeReached({time}): a finite time is needed")
     return Guard(lambda point: point.t - time, name=f"TimeReached({time:g})", terminal=terminal)
@@ -135,6 +140,7 @@ def TimeReached(time: float, *, terminal: bool | int = False) -> Guard:  # noqa:
 
 def GradientNorm(threshold: float, *, terminal: bool | int = False) -> Guard:  # noqa: N802
     """Return the event that the gradient of V has become as short as threshold."""
+    _check_number(threshold, "GradientNorm")
     if not 0 < threshold < float("inf"):
         raise ArgumentError(f"GradientNorm({threshold}): a finite threshold > 0 is needed")
 
@@ -161,7 +167,7 @@ def terminal_count(event: Event) -> float:
     _check_terminal(terminal, name_of(event))
     if not terminal:
         return float("inf")
-    return 1 if terminal is True else int(terminal)
+    return int(terminal)
 
 
 def direction_of(event: Event) -> float:
@@ -179,12 +185,17 @@ def name_of(event: Event) -> str:
 
 
 def _check_terminal(terminal: Any, name: str) -> None:
-    if terminal is None or isinstance(terminal, bool) or (isinstance(terminal, int) and terminal == 0):
+    if terminal is None or isinstance(terminal, (bool, np.bool)):
         return
-    if not (isinstance(terminal, (int, float)) and terminal == int(terminal) and terminal > 0):
+    if not (isinstance(terminal, Real) and 0 <= terminal < float("inf") and terminal == int(terminal)):
         raise ArgumentError(f"event '{name}': terminal is {terminal!r}: True, False or a positive number of occurrences is needed")
 
 
 def _check_direction(direction: Any, name: str) -> None:
-    if not (isinstance(direction, (int, float)) and direction == direction):
+    if not (isinstance(direction, (Real, np.bool)) and direction == direction):
         raise ArgumentError(f"event '{name}': direction is {direction!r}: a number is needed, its sign counts")
+
+
+def _check_number(value: Any, what: str, *, optional: bool = False) -> None:
+    if not (isinstance(value, Real) or (optional and value is None)):
+        raise ArgumentTypeError(f"{what} takes a number, not {value!r}")

@@ -40,7 +40,7 @@ class ConstantFriction:
     def __init__(self, rate: float) -> None:
         self._rate = _checked_rate(rate)
 
-    def rate(self, t: float) -> float:  # noqa: ARG002 (a law of time, here constant)
+    def rate(self, t: float) -> float:
         """Return gamma."""
         return self._rate
 
@@ -48,7 +48,7 @@ class ConstantFriction:
         """Return gamma (t1 - t0)."""
         return self._rate * (t1 - t0)
 
-    def damping(self, mass: Coefficient, t: float, h: float) -> Damping:  # noqa: ARG002
+    def damping(self, mass: Coefficient, t: float, h: float) -> Damping:
         """Return the exact flow over h; ``phi1`` keeps every digit down to gamma = 0."""
         z = -self._rate * h / mass
         return Damping(np.exp(z), h / mass * phi1(z), -np.expm1(2 * z))
@@ -107,15 +107,31 @@ class NesterovFriction:
         return self.r / t
 
     def integral(self, t0: float, t1: float) -> float:
-        """Return r log(t1/t0)."""
-        return self.r * float(np.log(t1 / t0))
+        """Return r log(t1/t0), to rounding for times that are close.
+
+        Raises
+        ------
+        ArgumentError
+            A time <= 0.
+        """
+        return self.r * self._length(t0, t1 - t0)
 
     def damping(self, mass: Coefficient, t: float, h: float) -> Damping:
-        """Return the exact flow over h (METHODS: ``c = t L phi1((1 - r) L) / m``, ``L = log(1 + h/t)``)."""
-        length = np.log1p(h / t)
+        """Return the exact flow over h: ``c = t L phi1((1 - r/m) L) / m`` with ``L = log(1 + h/t)``."""
+        length = self._length(t, h)
         exponent = self.r / mass
         z = -exponent * length
         return Damping(np.exp(z), t * length * phi1((1 - exponent) * length) / mass, -np.expm1(2 * z))
+
+    @staticmethod
+    def _length(t: float, h: float) -> float:
+        """Return log((t + h)/t)."""
+        if t <= 0 or t + h <= 0:
+            raise ArgumentError(
+                f"friction r/t is singular at t = 0, which a substep from t = {t:g} over {h:g} reaches: start the span later, or use a"
+                " method whose stages stay inside the step, such as 'strang' or 'blanes-moan-4'"
+            )
+        return float(np.log1p(h / t))
 
     def __repr__(self) -> str:
         return f"NesterovFriction({self.r:g})"
@@ -156,11 +172,13 @@ def as_friction(friction: Any) -> FrictionLaw:
     ArgumentTypeError
         Neither a number nor an object with ``rate`` and ``integral``.
     """
+    if isinstance(friction, type):
+        raise ArgumentTypeError(f"friction is the class {friction.__name__}: pass an object, {friction.__name__}(...)")
     if isinstance(friction, FrictionLaw):
         return friction
     if isinstance(friction, SwitchedFriction):
         raise ArgumentTypeError("a SwitchedFriction cannot be the law of one mode of another")
-    if np.ndim(friction) == 0 and isinstance(friction, (int, float, np.number)):
+    if np.ndim(friction) == 0 and np.asarray(friction).dtype.kind in "iuf":
         return ConstantFriction(float(friction))
     raise ArgumentTypeError(f"friction is a number or an object with rate(t) and integral(t0, t1), not {friction!r}")
 

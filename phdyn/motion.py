@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.friction import Damping, FrictionLaw, damping
+from phdyn.friction import Damping, damping
 from phdyn.potentials import FunctionPotential, NetworkLoss
-from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm
-from phdyn.typing import Array, Coefficient
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, height
+from phdyn.typing import Array, Coefficient, FrictionLaw
 from phdyn.vectors import NumpyVectors, Vectors
 
 NO_LIMIT = float("inf")
@@ -112,30 +112,30 @@ class Motion:
             self._bind_arrays(energy)
 
     def _bind_arrays(self, energy: Any) -> None:
-        value_and_grad, value = energy.value_and_grad, energy.value
+        value_and_grad = energy.value_and_grad
 
         def gradient(q: Array) -> tuple[float, Array]:
             self._count()
-            height, slope = value_and_grad(q)
-            return float(height), slope
+            V, slope = value_and_grad(q)
+            return float(V), slope
 
         def height_only(q: Array) -> float:
             self.nvev += 1
-            return float(value(q))
+            return float(height(energy, q))
 
         self.gradient, self.value = gradient, height_only
 
     def _bind_tensors(self, energy: Any) -> None:
-        value_and_grad, value, tensor = energy.value_and_grad, energy.value, torch.from_numpy
+        value_and_grad, tensor = energy.value_and_grad, torch.from_numpy
 
         def gradient(q: Array) -> tuple[float, Array]:
             self._count()
-            height, slope = value_and_grad(tensor(q))
-            return height.item(), slope.detach().numpy()
+            V, slope = value_and_grad(tensor(q))
+            return V.item(), slope.detach().numpy()
 
         def height_only(q: Array) -> float:
             self.nvev += 1
-            return float(value(tensor(q)))
+            return float(height(energy, tensor(q)))
 
         self.gradient, self.value = gradient, height_only
 
@@ -148,10 +148,10 @@ class Motion:
         def gradient(q: Array) -> tuple[float, Array]:
             self._count()
             evaluate = loss.value_and_grad if self.at_home else loss.evaluate_scratch
-            height, slope = evaluate(vectors.tensor(q))
+            V, slope = evaluate(vectors.tensor(q))
             if isinstance(vectors, NumpyVectors):
                 slope = slope.numpy() if home else slope.numpy().astype(vectors.dtype)
-            return height.item(), slope
+            return V.item(), slope
 
         def height_only(q: Array) -> float:
             self.nvev += 1
@@ -167,12 +167,9 @@ class Motion:
     def live(self, x: Array) -> Array:
         """Return the vector that a fixed-step run advances in place, holding x: a network's own buffer, or a copy."""
         potential = getattr(self.system, "potential", None)
-        if isinstance(potential, NetworkLoss) and isinstance(self.vectors, NumpyVectors):
-            buffer = potential.state_buffer.numpy()[: self.size]
-        elif isinstance(potential, NetworkLoss):
-            buffer = potential.state_buffer[: self.size]
-        else:
+        if not isinstance(potential, NetworkLoss):
             return self.vectors.clone(x)
+        buffer: Array = self.vectors.from_tensor(potential.state_buffer[: self.size])
         if buffer.dtype != x.dtype:
             return self.vectors.clone(x)
         self.at_home = True
@@ -205,10 +202,10 @@ class Motion:
 
     def field(self, t: float, x: Array, out: Array) -> tuple[float, Array, Array]:
         """Evaluate once: return V (or H), its gradient, and the vector field, which is written into out."""
-        height, slope = self.gradient(self.position(x))
-        return height, slope, self.combine(t, x, slope, out)
+        V, slope = self.gradient(self.position(x))
+        return V, slope, self.combine(t, x, slope, out)
 
-    def kinetic(self, x: Array) -> float:  # noqa: ARG002
+    def kinetic(self, x: Array) -> float:
         """Return T at a state (0 without a split)."""
         return 0.0
 
@@ -218,9 +215,9 @@ class Motion:
 
     def knot(self, t: float, x: Array) -> Knot:
         """Evaluate at (t, x), one gradient; the knot keeps x itself and a copy of the gradient."""
-        height, slope = self.gradient(self.position(x))
+        V, slope = self.gradient(self.position(x))
         slope = self.vectors.clone(slope)
-        return Knot(t, x, height, self.kinetic(x), self.climb(t, x, slope), slope)
+        return Knot(t, x, V, self.kinetic(x), self.climb(t, x, slope), slope)
 
     def check(self, t: float, x: Array) -> None:
         """Look once, before any work, at what the user's functions return.
@@ -234,8 +231,9 @@ class Motion:
     def _check_energy(self, energy: Any, z: Array) -> None:
         """Check shapes of an energy function and its gradient at z."""
         if isinstance(energy, NetworkLoss):
-            if z.size != energy.dim if isinstance(z, np.ndarray) else z.numel() != energy.dim:
-                raise ArgumentError(f"the network has {energy.dim} parameters, x0 brings {len(z)} positions: use V.initial_state()")
+            if len(z) != energy.dim:
+                start = "V.initial_state()" if self.has_split else "V.initial_state()[:V.dim]"
+                raise ArgumentError(f"the network has {energy.dim} parameters, x0 brings {len(z)} positions: use {start}")
             return
         n = getattr(energy, "dim", None)
         if n is not None and n != len(z):
@@ -244,15 +242,18 @@ class Motion:
             energy.check(self.vectors.tensor(z))
             return
         argument = self.vectors.tensor(z) if self.tensors else z
-        height, slope = energy.value_and_grad(argument)
-        if np.shape(height) != ():
-            raise ArgumentError(f"the potential returned shape {tuple(np.shape(height))}, not (): end with .sum(-1)")
+        V, slope = energy.value_and_grad(argument)
+        if np.shape(V) != ():
+            raise ArgumentError(f"the potential returned shape {tuple(np.shape(V))}, not (): end with .sum(-1)")
         if tuple(np.shape(slope)) != (len(z),):
             raise ArgumentError(f"the potential's gradient has shape {tuple(np.shape(slope))}, not ({len(z)},)")
         if type(slope) is not type(argument):
             raise ArgumentTypeError(
                 f"the potential's gradient is a {type(slope).__name__}, its argument a {type(argument).__name__}: answer in kind"
             )
+        if slope.dtype != argument.dtype:
+            got, given = (str(a.dtype).removeprefix("torch.") for a in (slope, argument))
+            raise ArgumentTypeError(f"the potential's gradient is {got} at a position of {given}: give its constants q's dtype")
 
 
 class HeavyBallMotion(Motion):
@@ -293,7 +294,7 @@ class HeavyBallMotion(Motion):
         """Return T = p.p / 2m."""
         return self.weigh(self.inverse_mass, x[self.dim :]) / 2
 
-    def climb(self, t: float, x: Array, g: Array) -> float:  # noqa: ARG002
+    def climb(self, t: float, x: Array, g: Array) -> float:
         """Return dV/dt = grad V . p/m."""
         p, w = x[self.dim :], self.inverse_mass
         return w * self.vectors.dot(g, p) if isinstance(w, float) else self.vectors.dot(w * g, p)
@@ -316,7 +317,7 @@ class HeavyBallMotion(Motion):
             out[n:] += u
         return out
 
-    def powers(self, t: float, x: Array, g: Array | None = None) -> tuple[float, float]:  # noqa: ARG002
+    def powers(self, t: float, x: Array, g: Array | None = None) -> tuple[float, float]:
         """Return gamma |p/m|^2 and u . p/m; no gradient is needed."""
         velocity = x[self.dim :] * self.inverse_mass
         u = self.force(t, self.position(x))
@@ -339,16 +340,16 @@ class GradientFlowMotion(Motion):
         super().__init__(system, vectors, size, tensors=tensors)
         self._bind(system.potential)
 
-    def combine(self, t: float, x: Array, g: Array, out: Array) -> Array:  # noqa: ARG002
+    def combine(self, t: float, x: Array, g: Array, out: Array) -> Array:
         """Write -grad V into out."""
         out[:] = -g
         return out
 
-    def powers(self, t: float, x: Array, g: Array | None) -> tuple[float, float]:  # noqa: ARG002
+    def powers(self, t: float, x: Array, g: Array | None) -> tuple[float, float]:
         """Return |grad V|^2 and 0."""
         return float(self.vectors.dot(g, g)), 0.0
 
-    def check(self, t: float, x: Array) -> None:  # noqa: ARG002
+    def check(self, t: float, x: Array) -> None:
         """See Motion."""
         self._check_energy(self.system.potential, x)
 
@@ -392,7 +393,10 @@ class PortMotion(Motion):
             if tuple(shape) != (n, n):
                 raise ArgumentError(f"{name}(x) has shape {tuple(shape)}, not ({n}, {n})")
         if system.G is not None:
-            _check_input(self.input, t, self.vectors.numpy(x), self._matrix(system.G, x).shape[1])
+            shape = tuple(self._matrix(system.G, x).shape)
+            if len(shape) != 2 or shape[0] != n:
+                raise ArgumentError(f"G(x) has shape {shape}, not ({n}, m)")
+            _check_input(self.input, t, self.vectors.numpy(x), shape[1])
 
 
 class PlainMotion(Motion):
@@ -415,7 +419,7 @@ class PlainMotion(Motion):
         out[:] = f if isinstance(vectors, NumpyVectors) else torch.as_tensor(f, device=x.device)
         return 0.0, None, out
 
-    def climb(self, t: float, x: Array, g: Array | None) -> float:  # noqa: ARG002
+    def climb(self, t: float, x: Array, g: Array | None) -> float:
         """Return 0: there is no V."""
         return 0.0
 

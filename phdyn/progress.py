@@ -40,7 +40,10 @@ class Progress:
         if self.bar is None or steps < self.next:
             return
         passed = monotonic() - self.seen
-        self.every = min(self.every * 2, 100_000) if passed < _INTERVAL / 2 else max(self.every // 2, 1) if passed > 2 * _INTERVAL else self.every
+        if passed < _INTERVAL / 2:
+            self.every = min(self.every * 2, 100_000)
+        elif passed > 2 * _INTERVAL:
+            self.every = max(self.every // 2, 1)
         self.next = steps + self.every
         self.seen = monotonic()
         heights = f"  V {potential:.4f}  H {hamiltonian:.4f}" if self.energies else ""

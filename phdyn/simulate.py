@@ -235,8 +235,10 @@ class _Run:
         while not self.done and abs(stop - self.knot.t) > 0 and (stop - self.knot.t) * (self.plan.t_end - self.plan.t0) > 0:
             if motion.has_energy:
                 self.knot.f = None
-            self.last = None
+            self.last, steps = None, self.nsteps
             self.method.march(motion, self.knot, stop, self.observe, control)
+            if self.nsteps == steps:  # less than 1e-9 of a step was left
+                self.knot.t = stop
             if self.last is not None:
                 self.knot, self.last = self.last.end(), None
             if abs(stop - self.knot.t) <= 1e-12 * max(abs(stop), abs(self.plan.t_end - self.plan.t0)):
@@ -252,12 +254,12 @@ class _Run:
         height = step.V1 + step.T1
         if not (-np.inf < height < np.inf) or not self.motion.has_energy:
             self._must_be_finite(step)
-        suspected = False
+        suspected = None
         for one in self.active:
             if one.suspects(step):
-                suspected = True
+                suspected = [*(suspected or ()), one]
         if suspected:
-            return self._resolve(step)
+            return self._resolve(step, suspected)
         self._accept(step)
         return False
 
@@ -309,22 +311,19 @@ class _Run:
         warnings.warn(str(balance), EnergyWarning, stacklevel=2)
 
     # --- events ---------------------------------------------------------------------------------------------------------------
-    def _resolve(self, step: Step) -> bool:
+    def _resolve(self, step: Step, suspected: list[Watch]) -> bool:
         """Go through the events inside a step in time order; cut it at the first that switches or ends the run."""
         step.hold()
-        after, fired = 0.0, []
-        while True:
-            found = [(cut.theta, one.index is None, one, cut) for one in self.active for cut in [one.locate(step, after)] if cut is not None]
-            if not found:
-                break
+        cuts = {one: one.locate(step, 0.0) for one in suspected}
+        while found := [(cut.theta, one.index is None, one, cut) for one, cut in cuts.items() if cut is not None]:
             theta, _, one, cut = min(found, key=lambda item: item[:2])
             one.decree()
-            fired.append(one)
-            after = max(after, theta)
+            cuts[one] = None
             self._note(one, cut)
             if one.transition is not None or one.left <= 0:
                 self._cut(one, cut)
                 return True
+            cuts[one] = one.locate(step, theta)
         end = step.end_view()
         for one in self.active:
             one.settle(end)

@@ -14,9 +14,9 @@ import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.events import Event
-from phdyn.friction import FrictionLaw, SwitchedFriction, as_friction
+from phdyn.friction import SwitchedFriction, as_friction
 from phdyn.potentials import as_potential
-from phdyn.typing import Potential
+from phdyn.typing import FrictionLaw, Potential
 
 Transition = tuple[str, str, Event]
 
@@ -67,11 +67,11 @@ class HeavyBall:
         return self.friction.transitions if isinstance(self.friction, SwitchedFriction) else []
 
     def hamiltonian(self, x: Any) -> Any:
-        """Return H = T + V at states x: ``(..., 2n) -> (...)``, in kind."""
+        """Return H = T + V at states x: ``(..., 2n) -> (...)``, in kind (a list gives NumPy)."""
+        x = _in_kind(x)
         n = x.shape[-1] // 2
         p = x[..., n:]
-        mass = torch.as_tensor(self.mass, dtype=x.dtype) if isinstance(x, torch.Tensor) else self.mass
-        return (p * p / (2 * mass)).sum(-1) + self.potential.value(x[..., :n])
+        return (p * p / _like(2 * self.mass, x)).sum(-1) + height(self.potential, x[..., :n])
 
     def __repr__(self) -> str:
         return f"HeavyBall({describe(self.potential)})"
@@ -90,8 +90,8 @@ class GradientFlow:
         self.potential: Any = as_potential(potential)
 
     def hamiltonian(self, x: Any) -> Any:
-        """Return V at states x: ``(..., n) -> (...)``, in kind."""
-        return self.potential.value(x)
+        """Return V at states x: ``(..., n) -> (...)``, in kind (a list gives NumPy)."""
+        return height(self.potential, _in_kind(x))
 
     def __repr__(self) -> str:
         return f"GradientFlow({describe(self.potential)})"
@@ -121,7 +121,7 @@ class PortHamiltonianSystem:
         Shapes that do not fit, J not skew, R not symmetric positive semidefinite, u without G.
     """
 
-    def __init__(  # noqa: D417 (J, R are documented together)
+    def __init__(
         self,
         hamiltonian: Any,
         J: Any,  # noqa: N803 (the field's letters)
@@ -147,13 +147,11 @@ class PortHamiltonianSystem:
         self.size: int | None = next(iter(sizes.values()), None)
 
     def hamiltonian(self, x: Any) -> Any:
-        """Return H at states x: ``(..., n) -> (...)``, in kind."""
-        if isinstance(x, torch.Tensor) or isinstance(self.energy, QuadraticForm):
-            return self.energy.value(x)
-        return self.energy.value(torch.as_tensor(x)).numpy()
+        """Return H at states x: ``(..., n) -> (...)``, in kind (a list gives NumPy)."""
+        return height(self.energy, _in_kind(x))
 
-    def output(self, t: float, x: Any) -> np.ndarray[Any, Any]:  # noqa: ARG002 (the port's map may come to depend on time)
-        """Return y = G^T grad H at one state: ``(n,) -> (m,)``.
+    def output(self, t: float, x: Any) -> Any:
+        """Return y = G^T grad H at one state: ``(n,) -> (m,)``, in kind (a list gives NumPy).
 
         Raises
         ------
@@ -162,11 +160,11 @@ class PortHamiltonianSystem:
         """
         if self.G is None:
             raise ArgumentError("the system has no port matrix G, so no output")
-        state = torch.as_tensor(np.array(x, dtype=np.float64))
-        wants_tensor = not isinstance(self.energy, QuadraticForm)
-        gradient = np.asarray(self.energy.value_and_grad(state if wants_tensor else state.numpy())[1])
-        port = self.G(state) if callable(self.G) else self.G
-        return np.asarray(np.asarray(port).T @ gradient)
+        x = _in_kind(x)
+        gradient = self.energy.value_and_grad(x)[1]
+        state = x if isinstance(x, torch.Tensor) else torch.tensor(x)
+        port = torch.as_tensor(self.G(state) if callable(self.G) else self.G, dtype=state.dtype, device=state.device)
+        return port.T @ gradient if isinstance(x, torch.Tensor) else port.numpy().T @ gradient
 
     def __repr__(self) -> str:
         return f"PortHamiltonianSystem({describe(self.energy)})"
@@ -187,8 +185,7 @@ class QuadraticForm:
 
     def value_and_grad(self, x: Any) -> tuple[Any, Any]:
         """Return H and its gradient Q x."""
-        matrix = torch.as_tensor(self.Q, dtype=x.dtype, device=x.device) if isinstance(x, torch.Tensor) else self.Q
-        gradient = x @ matrix
+        gradient = x @ _like(self.Q, x)
         return (x * gradient).sum(-1) / 2, gradient
 
     def __repr__(self) -> str:
@@ -209,7 +206,7 @@ class Steps:
     def __init__(self, times: Any, values: Any) -> None:
         self.times, self.values = _checked_samples(times, values)
 
-    def __call__(self, t: float, x: Any = None) -> np.ndarray[Any, Any]:  # noqa: ARG002 (an input's signature)
+    def __call__(self, t: float, x: Any = None) -> np.ndarray[Any, Any]:
         """Return u(t), right-continuous."""
         return self.within(t, t)(t, x)
 
@@ -260,12 +257,30 @@ def at_rest(q: Any) -> Any:
     return np.concatenate([q, np.zeros_like(q)], axis=-1)
 
 
+def height(energy: Any, x: Any) -> Any:
+    """Return an energy's value, from ``value_and_grad`` where the user's object has no ``value``."""
+    value = getattr(energy, "value", None)
+    return energy.value_and_grad(x)[0] if value is None else value(x)
+
+
 def describe(part: Any) -> str:
     """Return how an object is called in tables: a function by its name, an object by its class and size."""
     function = getattr(part, "function", None)
     name = getattr(function, "__name__", None) if function is not None else type(part).__name__
     dim = getattr(part, "dim", None)
     return f"{name}, n = {dim}" if dim is not None else str(name)
+
+
+def _in_kind(x: Any) -> Any:
+    """Return tensors and arrays as they are, lists as float64 arrays."""
+    return x if isinstance(x, (torch.Tensor, np.ndarray)) else np.asarray(x, dtype=np.float64)
+
+
+def _like(value: Any, x: Any) -> Any:
+    """Return numbers in the kind and precision of x, and on its device."""
+    if isinstance(x, torch.Tensor):
+        return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    return np.asarray(value, dtype=x.dtype if x.dtype.kind == "f" else np.float64)
 
 
 def _checked_mass(mass: Any) -> Any:

@@ -75,7 +75,7 @@ class NumpyVectors:
     @staticmethod
     def numpy(x: Array) -> np.ndarray[Any, Any]:
         """Return x as NumPy sees it, sharing memory."""
-        return x
+        return x  # type: ignore[no-any-return]
 
     @staticmethod
     def tensor(x: Array) -> torch.Tensor:
@@ -169,8 +169,7 @@ Vectors = NumpyVectors | TorchVectors
 
 def is_dual(x: torch.Tensor) -> bool:
     """Say whether a tensor carries a tangent of forward-mode differentiation."""
-    tangent = torch.autograd.forward_ad.unpack_dual(x).tangent if torch.autograd.forward_ad._current_level >= 0 else None
-    return tangent is not None
+    return torch.autograd.forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def vectors_of(x: Any) -> tuple[Vectors, Array]:

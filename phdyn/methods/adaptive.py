@@ -58,7 +58,7 @@ class RightHandSide:
             clone = motion.vectors.clone
             known = self.known = Knot(t, clone(x), height, 0.0, 0.0, None if g is None else clone(g), f)
             if self.must_be_finite and not (np.isfinite(height) and motion.vectors.finite(f)):
-                raise Halt(-2, not_finite(height, t))
+                raise Halt(-2, not_finite(motion, height, t))
         powers = motion.powers(t, x, known.g) if self.work else (0.0, 0.0)
         return motion.vectors.clone(known.f), powers
 
@@ -81,6 +81,11 @@ class RightHandSide:
     def _is_at(knot: Knot, t: float, x: Array) -> bool:
         """Say whether a knot is at (t, x); torchdiffeq evaluates last stages one ulp of time before the step's end."""
         return bool(abs(knot.t - t) <= _ULPS * max(abs(t), abs(knot.t)) and (knot.x == x).all())
+
+    def is_near(self, knot: Knot, t: float, x: Array) -> bool:
+        """Say whether a knot is at (t, x) up to the rounding of an interpolant's evaluation."""
+        scale = 64 * self.motion.vectors.eps
+        return bool(abs(knot.t - t) <= _ULPS * max(abs(t), abs(knot.t)) and (abs(knot.x - x) <= scale * (1 + abs(x))).all())
 
 
 class KnotStep(Step):
@@ -130,6 +135,11 @@ class KnotStep(Step):
 
     def path(self) -> Callable[[float], Array]:
         """See Step."""
+        if self._path is None:
+            self._path = self._own_path()
+        return self._path
+
+    def _own_path(self) -> Callable[[float], Array]:
         if self.interpolant is None:
             return hermite_path(self.motion, self.first, self.end_view())
         interpolant, t0, h = self.interpolant(), self.t0, self.h
@@ -137,7 +147,10 @@ class KnotStep(Step):
 
 
 def resolving(method: Method, motion: Motion, start: Knot, control: Control) -> Callable[[float], Step]:
-    """Return ``until`` of an adaptive method: solve again from the start of the step, over the shorter time, at the same tolerances."""
+    """Return ``until`` of an adaptive method: solve again from the start of the step, over the shorter time, at the same tolerances.
+
+    Its tries are not the run's: they leave ``nrejected`` alone.
+    """
 
     def again(tau: float) -> Step:
         parts: list[Step] = []
@@ -146,7 +159,9 @@ def resolving(method: Method, motion: Motion, start: Knot, control: Control) -> 
             parts.append(part)
             return False
 
+        rejected = motion.nrejected
         method.march(motion, start, start.t + tau, observe, replace(control, first_step=abs(tau)))
+        motion.nrejected = rejected
         whole = KnotStep(motion, start, parts[-1].end(), again, None)
         whole.dissipated, whole.supplied = sum(p.dissipated for p in parts), sum(p.supplied for p in parts)
         return whole
@@ -161,7 +176,9 @@ def with_work(step: KnotStep, work: tuple[float, float] | None) -> KnotStep:
     return step
 
 
-def not_finite(height: float, t: float) -> str:
-    """Return the message for a loss or gradient that is not finite."""
+def not_finite(motion: Motion, height: float, t: float) -> str:
+    """Return the message for a loss, a gradient or a ``fun`` that is not finite."""
+    if not motion.has_energy:
+        return f"fun(t, x) is not finite at t = {t:.6g}: the state has left the region where fun is defined; try tighter tolerances"
     what = f"loss is {height:g}" if not np.isfinite(height) else "the gradient is not finite"
     return f"{what} at t = {t:.6g}: the state has left the region where the loss is defined; try tighter tolerances or a smaller step"

@@ -19,7 +19,7 @@ _W = 1 / (2 - 2 ** (1 / 3))
 
 _BUILT_IN: tuple[Method, ...] = (
     ButcherTableau("explicit-euler", 1, ((),), (1.0,), (0.0,), "Euler 1768"),
-    Splitting("conformal-euler", 1, (1.0,), (1.0,), "McLachlan & Quispel 2002, Acta Numerica 11, 341 (kick, damped drift)", symmetric=False),
+    Splitting("conformal-euler", 1, (1.0,), (1.0,), "McLachlan & Quispel 2002, Acta Numerica 11, 341 (kick, drift)", symmetric=False),
     SgdMap(),
     Splitting("strang", 2, (), (), "Strang 1968, SIAM J. Numer. Anal. 5, 506; velocity Verlet with the damped drift"),
     Splitting("yoshida-4", 4, (_W / 2,), (_W,), "Yoshida 1990, Phys. Lett. A 150, 262"),

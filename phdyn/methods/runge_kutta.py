@@ -9,7 +9,6 @@ from typing import Any
 from phdyn.errors import ArgumentError
 from phdyn.methods.stepping import Control, Step, gauss_work, march_on_grid
 from phdyn.motion import Knot, Motion
-from phdyn.typing import Array
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class ButcherTableau:
         """Gradients a step."""
         return len(self.weights)
 
-    def fits(self, system: Any) -> bool:  # noqa: ARG002
+    def fits(self, system: Any) -> bool:
         """Say yes: every system has a vector field."""
         return True
 

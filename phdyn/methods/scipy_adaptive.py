@@ -53,7 +53,7 @@ class ScipyAdaptive:
         """Whether memory grows with the square of the number of components."""
         return not self.explicit
 
-    def fits(self, system: Any) -> bool:  # noqa: ARG002
+    def fits(self, system: Any) -> bool:
         """Say yes: every system has a vector field."""
         return True
 
@@ -64,12 +64,19 @@ class ScipyAdaptive:
         rhs.remember(start)
         y0 = rhs.extend(start.x)
         solver = self._solver(rhs, y0, start.t, t_end, control)
+        try:
+            self._push(solver, rhs, start, observe, control)
+        finally:
+            motion.njev += solver.njev
+            motion.nlu += solver.nlu
+
+    def _push(self, solver: OdeSolver, rhs: RightHandSide, start: Knot, observe: Callable[[Step], bool], control: Control) -> None:
+        """Push the solver's steps into ``observe``."""
+        motion, carries_work = rhs.motion, rhs.work
         size, knot, total = motion.size, start, np.zeros(2)
         on_system = motion.has_energy and self.explicit
         while solver.status == "running":
-            message = solver.step()
-            if solver.status == "failed":
-                self._fail(rhs, knot.t, message)
+            motion.nrejected += self._advance(solver, rhs, knot.t)
             state = np.array(solver.y)
             end = rhs.knot(float(solver.t), state[:size])
             work = None
@@ -96,14 +103,25 @@ class ScipyAdaptive:
         bounds: dict[str, Any] = {"max_step": np.inf if control.max_step is None else control.max_step}
         if control.first_step is not None:
             bounds["first_step"] = min(control.first_step, abs(t_end - t0))
-        solver: type[OdeSolver] = getattr(import_module("scipy.integrate"), self.name)
-        return solver(fun, t0, y0, t_end, rtol=rtol, atol=scale, **bounds)
+        solver_class = getattr(import_module("scipy.integrate"), self.name)
+        return solver_class(fun, t0, y0, t_end, rtol=rtol, atol=scale, **bounds)  # type: ignore[no-any-return]
+
+    def _advance(self, solver: OdeSolver, rhs: RightHandSide, t: float) -> int:
+        """Take a step of the solver; return how many tries it rejected, as far as its counter of calls tells."""
+        calls = solver.nfev
+        message = solver.step()
+        tries = (solver.nfev - calls) // int(getattr(solver, "n_stages")) if self.explicit else 1  # noqa: B009 (not in scipy's stubs)
+        if solver.status == "failed":
+            rhs.motion.nrejected += tries if self.explicit else 0
+            self._fail(rhs, t, message)
+        return tries - 1
 
     def _fail(self, rhs: RightHandSide, t: float, message: str | None) -> None:
         known = rhs.known
         if known is not None and not (np.isfinite(known.V) and rhs.motion.vectors.finite(known.f)):
-            raise Halt(-2, not_finite(known.V, known.t))
-        raise Halt(-1, f"{self.name}'s step underflows at t = {t:.6g} ({message}): is the loss smooth there? try looser tolerances, or 'strang'")
+            raise Halt(-2, not_finite(rhs.motion, known.V, known.t))
+        remedy = "is the loss smooth there? try looser tolerances, or 'strang'"
+        raise Halt(-1, f"{self.name}'s step underflows at t = {t:.6g} ({message}): {remedy}")
 
 
 def _interpolant(solver: OdeSolver, size: int) -> Callable[[], Callable[[float], Array]]:

@@ -216,6 +216,7 @@ class SplittingStep(Step):
         start, motion = self.start(), self.motion
         stepper = SplittingStepper(self.stepper.method, motion, start, motion.vectors.clone(start.x))
         stepper.advance(start.t, start.t + tau, tau)
+        stepper.step._start = start
         return stepper.step
 
 

@@ -44,7 +44,7 @@ class TorchdiffeqAdaptive:
     family: str = "adaptive"
     fixed: bool = False
 
-    def fits(self, system: Any) -> bool:  # noqa: ARG002
+    def fits(self, system: Any) -> bool:
         """Say yes: every system has a vector field."""
         return True
 
@@ -72,7 +72,7 @@ class TorchdiffeqAdaptive:
             if "underflow" in str(error):
                 raise Halt(-1, f"{self.name}'s step underflows at t = {solve.knot.t:.6g}: is the loss smooth there?") from error
             raise Halt(-2, f"the state is not finite after t = {solve.knot.t:.6g}") from error
-        solve.accept(t_end, path[-1])
+        solve.accept(t_end, solve.last_stage(t_end, path[-1]))
 
 
 class _Stop(Exception):  # noqa: N818
@@ -82,7 +82,7 @@ class _Stop(Exception):  # noqa: N818
 class _Solve:
     """The function that odeint integrates, with its step callback."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         method: TorchdiffeqAdaptive,
         motion: Motion,
@@ -96,6 +96,7 @@ class _Solve:
         self.rhs = RightHandSide(motion, work=carries_work, must_be_finite=True)
         self.rhs.remember(start)
         self.knot, self.work = start, (0.0, 0.0)
+        self.tried = False
 
     def norm(self, error: torch.Tensor) -> torch.Tensor:
         """Return the root mean square over the state alone."""
@@ -110,10 +111,21 @@ class _Solve:
         field = self.motion.vectors.tensor(f)
         return torch.cat([field, field.new_tensor(powers)]) if self.rhs.work else field
 
-    def callback_step(self, t: torch.Tensor, y: torch.Tensor, dt: torch.Tensor) -> None:  # noqa: ARG002
-        """See whether a step was accepted since the last try."""
+    def callback_step(self, t: torch.Tensor, y: torch.Tensor, dt: torch.Tensor) -> None:
+        """See whether a step was accepted since the last try, or the last try was rejected."""
         if float(t) != self.knot.t:
             self.accept(float(t), y)
+        elif self.tried:
+            self.motion.nrejected += 1
+        self.tried = True
+
+    def last_stage(self, t: float, y: torch.Tensor) -> torch.Tensor:
+        """Return odeint's last state, which it reads off its interpolant, with the state of the last stage, where f is known."""
+        known = self.rhs.known
+        if known is not None and self.rhs.is_near(known, t, self._vector(y)):
+            y = y.clone()
+            y[: self.motion.size] = self.motion.vectors.tensor(known.x)
+        return y
 
     def accept(self, t: float, y: torch.Tensor) -> None:
         """Push the step that ends at (t, y)."""

@@ -1,0 +1,125 @@
+"""Declared orders are measured: the slope of the error between 1e-4 and 1e-12, against scipy at 1e-13."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from problems import FORCED_START, HENON_START, CoupledPendulums, HenonHeiles, damped, force, forced, gamma, reference
+from scipy.integrate import solve_ivp
+from torchdiffeq import odeint
+
+import phdyn
+from phdyn import HeavyBall, simulate
+
+FIXED = [name for name in phdyn.methods.names() if phdyn.methods.get(name).fixed]
+SPLITTINGS = [name for name in FIXED if phdyn.methods.get(name).family == "splitting"]
+ADAPTIVE = [name for name in phdyn.methods.names() if not phdyn.methods.get(name).fixed]
+WINDOW = (1e-12, 1e-4)
+
+# Spans and numbers of steps that put at least two pairs of errors into the window.
+SPANS = {1: 0.25, 2: 3.0, 4: 3.0, 6: 3.0}
+COUNTS = {1: (512, 1024, 2048), 2: (256, 512, 1024), 4: (32, 64, 128, 256), 6: (4, 8, 16, 32)}
+START_TIME = 0.7
+
+
+def order_in_window(counts, errors):
+    """The slope of the finest pair whose errors both lie in the window; at least three errors must lie there."""
+    inside = [(n, e) for n, e in zip(counts, errors, strict=True) if WINDOW[0] < e < WINDOW[1]]
+    assert len(inside) >= 3, f"errors {errors} outside the window"
+    (n0, e0), (n1, e1) = inside[-2:]
+    return np.log(e0 / e1) / np.log(n1 / n0)
+
+
+def runs(system, x0, method, order):
+    span = (START_TIME, START_TIME + SPANS[order])
+    return [simulate(system, span, x0, method=method, step=SPANS[order] / n, record="ends", monitor=None) for n in COUNTS[order]]
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_order_with_time_dependent_friction_and_force(name):
+    order = phdyn.methods.get(name).order
+    exact = reference(CoupledPendulums(), gamma, force, (START_TIME, START_TIME + SPANS[order]), FORCED_START)
+    solutions = runs(forced(), FORCED_START, name, order)
+    errors = [np.abs(sol.y[:, -1] - exact[:4]).max() for sol in solutions]
+    np.testing.assert_allclose(order_in_window(COUNTS[order], errors), order, atol=0.1)
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.3])
+@pytest.mark.parametrize("name", FIXED)
+def test_order_on_henon_and_heiles(name, friction):
+    order = phdyn.methods.get(name).order
+    exact = reference(HenonHeiles(), lambda t: friction, lambda t, q: 0 * q, (START_TIME, START_TIME + SPANS[order]), HENON_START)
+    errors = [np.abs(sol.y[:, -1] - exact[:4]).max() for sol in runs(damped(friction), HENON_START, name, order)]
+    np.testing.assert_allclose(order_in_window(COUNTS[order], errors), order, atol=0.1)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_dissipated_and_supplied_work_converge_with_the_order(name):
+    order = phdyn.methods.get(name).order
+    exact = reference(CoupledPendulums(), gamma, force, (START_TIME, START_TIME + SPANS[order]), FORCED_START)
+    energies = [sol.energy for sol in runs(forced(), FORCED_START, name, order)]
+    dissipated = order_in_window(COUNTS[order], [abs(e.dissipated[-1] - exact[4]) for e in energies])
+    supplied = order_in_window(COUNTS[order], [abs(e.supplied[-1] - exact[5]) for e in energies])
+    residual = order_in_window(COUNTS[order], [abs(e.residual[-1]) for e in energies])
+    assert dissipated > order - 0.1
+    assert supplied > order - 0.1
+    assert residual > order - 0.1
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_errors_of_adaptive_methods_follow_the_tolerance(name):
+    """Both the state and the residual fall by the tolerance's factor, up to a safety of ten each way over four decades."""
+    exact = reference(CoupledPendulums(), gamma, force, (0.0, 6.0), FORCED_START)
+    solutions = [simulate(forced(), (0.0, 6.0), FORCED_START, method=name, rtol=r, atol=r / 100, max_step=np.inf) for r in (1e-5, 1e-9)]
+    for errors in zip(*((np.abs(s.y[:, -1] - exact[:4]).max(), np.abs(s.energy.residual).max()) for s in solutions), strict=True):
+        assert 1e3 < errors[0] / errors[1] < 1e5
+        assert errors[1] < 100 * 1e-9
+    for sol in solutions:
+        assert abs(sol.energy.dissipated[-1] - exact[4]) < 100 * float(sol.setting.split()[1].rstrip(","))
+        assert abs(sol.energy.supplied[-1] - exact[5]) < 100 * float(sol.setting.split()[1].rstrip(","))
+
+
+def plain(t, y):
+    """The damped coupled pendulums, without phdyn."""
+    return np.concatenate([y[2:], -CoupledPendulums().value_and_grad(y[:2])[1] - 0.3 * y[2:]])
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-9])
+@pytest.mark.parametrize("name", ["RK45", "DOP853", "LSODA", "Radau"])
+def test_a_heavy_ball_takes_the_steps_of_scipy(name, rtol):
+    """The work integrals that ride along with DOP853 change no step; LSODA and Radau need the loss at step ends, a call each."""
+    potential = CoupledPendulums()
+    sol = simulate(HeavyBall(potential, friction=0.3), (0.0, 20.0), FORCED_START, method=name, rtol=rtol, atol=rtol / 100)
+    theirs = solve_ivp(plain, (0.0, 20.0), FORCED_START, method=name, rtol=rtol, atol=rtol / 100)
+    assert sol.nsteps == len(theirs.t) - 1
+    # DOP853's scaled tolerances are rounded, which moves a step's size by ulps; later steps follow the changed ones
+    np.testing.assert_allclose(sol.t, theirs.t, rtol=0, atol=1e-6 if name == "DOP853" else 0)
+    assert sol.nfev == potential.gradients - 1  # one more call looked at shapes, before any work
+    if phdyn.methods.get(name).explicit:
+        assert sol.nfev == theirs.nfev
+        stages = {"RK45": 6, "DOP853": 12}[name]
+        assert sol.nfev == 2 + stages * (sol.nsteps + sol.nrejected)
+        assert (sol.nrejected > 0) == (theirs.nfev > 2 + stages * (len(theirs.t) - 1))
+    else:
+        assert sol.nfev <= theirs.nfev + sol.nsteps + 4 * sol.njev
+    assert (sol.njev, sol.nlu) == (theirs.njev, theirs.nlu)
+
+
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6, 1e-9])
+@pytest.mark.parametrize("name", ["dopri5", "dopri8"])
+def test_a_heavy_ball_takes_the_steps_of_torchdiffeq(name, rtol):
+    calls = []
+
+    def field(t, y):
+        calls.append(float(t))
+        return torch.from_numpy(plain(float(t), y.numpy()))
+
+    times = torch.tensor([0.0, 20.0], dtype=torch.float64)
+    theirs = odeint(field, torch.tensor(FORCED_START), times, rtol=rtol, atol=rtol / 100, method=name)
+    sol = simulate(HeavyBall(CoupledPendulums(), friction=0.3), (0.0, 20.0), FORCED_START, method=name, rtol=rtol, atol=rtol / 100)
+    stages = {"dopri5": 6, "dopri8": 13}[name]
+    assert sol.nfev == 2 + stages * (sol.nsteps + sol.nrejected)
+    # odeint steps past the end and interpolates, a last step of ours ends there: one step apart at most
+    assert abs(sol.nfev - len(calls)) <= stages
+    np.testing.assert_allclose(sol.y[:, -1], theirs[-1].numpy(), rtol=0, atol=100 * rtol)
