@@ -299,7 +299,7 @@ def _checked_times(t_eval: Any, t0: float, t_end: float) -> Any:
 def _listed(events: Any, args: tuple[Any, ...]) -> list[Event]:
     if events is None:
         return []
-    listed = list(events) if isinstance(events, Sequence) else [events]
+    listed = list(events) if isinstance(events, Sequence) and not isinstance(events, str) else [events]
     return [_with_args(event, args) if args and not isinstance(event, (LossGoal, Guard)) else event for event in listed]
 
 

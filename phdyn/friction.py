@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.events import Event, LossGoal
+from phdyn.events import Event, Guard, LossGoal
 from phdyn.typing import Coefficient, FrictionLaw
 
 _NODES, _WEIGHTS = (0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0], 0.5 * np.polynomial.legendre.leggauss(4)[1])
@@ -149,7 +149,7 @@ class SwitchedFriction:
     """
 
     def __init__(self, explore: float | FrictionLaw, exploit: float | FrictionLaw, goal: Event) -> None:
-        if not (isinstance(goal, LossGoal) or callable(goal)):
+        if not (isinstance(goal, (LossGoal, Guard)) or callable(goal)):
             raise ArgumentTypeError(f"the goal of a SwitchedFriction is an event such as LossGoal(reduction=0.8), not {goal!r}")
         self.laws: dict[str, FrictionLaw] = {"explore": as_friction(explore), "exploit": as_friction(exploit)}
         self.goal = goal

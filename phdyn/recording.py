@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.methods.stepping import Step
@@ -121,6 +122,13 @@ class Recorder:
             self._keep(t, step.x1 if t == step.t1 else step.at((t - step.t0) / step.h), mode)
             self.next += 1
 
+    def state_at(self, t: float) -> Any:
+        """Return the state recorded last, in the run's kind of array, if it is the one at time t, else None."""
+        if not self.times or self.times[-1] != t:
+            return None
+        vectors = self.motion.vectors
+        return vectors.from_tensor(torch.from_numpy(self.rows.data[self.rows.count - 1].astype(vectors.dtype)))
+
     def switch(self, t: float, x: Any, mode: str) -> None:
         """Make the row at a switch right-continuous."""
         if self.times and self.times[-1] == t and self.t_eval is None and self.record == "states":
@@ -129,9 +137,13 @@ class Recorder:
         elif self.times and self.times[-1] == t:
             self.modes[-1] = mode
 
-    def finish(self, knot: Knot, mode: str) -> None:
-        """Record the end of the run where step ends were not."""
-        if self.t_eval is None and self.record != "states" and knot.t != self.times[-1]:
+    def finish(self, knot: Knot, mode: str, *, states: bool = False) -> None:
+        """Record the end of the run where step ends were not (with ``states``: there too)."""
+        if self.t_eval is not None:
+            if states and self.next < len(self.t_eval) and self.t_eval[self.next] == knot.t:
+                self._keep(knot.t, knot.x, mode)
+                self.next += 1
+        elif (states if self.record == "states" else not states) and knot.t != self.times[-1]:
             self._keep(knot.t, knot.x, mode)
 
     def arrays(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], DenseOutput | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -123,6 +124,10 @@ def simulate(  # noqa: PLR0913 (solve_ivp's arguments, and what is phdyn's)
     return run.solve()
 
 
+_SAME_PLACE = 1e-9
+"""Fractions of a step closer than this are one place: the location of an event is more exact, its guard is not."""
+
+
 class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
     def __init__(self, balance: EnergyBalance) -> None:
         super().__init__()
@@ -142,12 +147,8 @@ class _Run:
         motion.enter(self.mode)
         self.knot = motion.knot(t0, x0)
         self.reference = self.knot.V if before is None else before.reference
-        self.watches = [watch(e, motion, self.reference, transition=(a, b)) for a, b, e in plan.transitions]
-        self.watches += [watch(e, motion, self.reference, index=k) for k, e in enumerate(plan.events)]
-        for one in self.watches:
-            one.start(self.knot)
-        self._take_up(before)
-        self._refuse_goals_already_met(fresh=before is None)
+        self.watches: list[Watch] = []
+        self.active: list[Watch] = []
         opening, sums = (None, None) if before is None else (before.account, _copy(before.sums))
         keep = "all" if plan.record == "states" and plan.t_eval is None else "ends" if plan.record == "ends" else "thin"
         self.account = Account(self.knot, keep=keep, split=motion.has_split or hasattr(plan.system, "potential"), backward=plan.backward,
@@ -162,7 +163,6 @@ class _Run:
         self.looked = _FIRST_LOOK
         self.warned = False
         self.last: Step | None = None
-        self._arm()
 
     # --- setting up -----------------------------------------------------------------------------------------------------------
     def _take_up(self, before: State | None) -> None:
@@ -176,6 +176,8 @@ class _Run:
                 continue
             known.remove(match)
             one.side, one.last, one.fired = match.side, match.last, match.fired
+            if np.isfinite(one.left):
+                one.left -= match.fired % one.left
             if isinstance(one, GoalWatch):
                 one.closest, one.closest_time = match.closest, match.closest_time
 
@@ -199,9 +201,38 @@ class _Run:
     def solve(self) -> Solution:
         """March until the end of the span, a terminal event, or a failure; return the solution."""
         violated: EnergyBalance | None = None
-        try:
-            with self.progress, Interruption(self._interrupt), np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
                 self._begin()
+            except Halt as halt:
+                self.status, self.message = halt.status, halt.message
+            else:
+                violated = self._march()
+            solution = self._solution()
+        if violated is not None:
+            raise EnergyBalanceError(str(violated), solution)
+        return solution
+
+    def _begin(self) -> None:
+        """Look at the start: here the user's functions are called for the first time, and what they raise propagates."""
+        knot, plan = self.knot, self.plan
+        if not self._finite(knot.V + knot.T, knot.x) or not all(v is None or self.motion.vectors.finite(v) for v in (knot.g, knot.f)):
+            what = f"loss is {knot.V:g}" if not np.isfinite(knot.V) else "the state or its derivative is not finite (nan or inf)"
+            raise Halt(-2, f"{what} at t = {knot.t:g}, the start: check the data and the initial parameters")
+        self.watches += [watch(e, self.motion, self.reference, transition=(a, b)) for a, b, e in plan.transitions]
+        self.watches += [watch(e, self.motion, self.reference, index=k) for k, e in enumerate(plan.events)]
+        for one in self.watches:
+            one.start(knot)
+        self._take_up(plan.before)
+        self._refuse_goals_already_met(fresh=plan.before is None)
+        self._arm()
+        self.observer.look(self.motion, 0, knot.t, knot.x, knot)
+        self.attention = self._attend()
+
+    def _march(self) -> EnergyBalance | None:
+        """March stretch by stretch, and turn what ends the run into its status; return a balance that ``monitor`` does not stand."""
+        try:
+            with self.progress, Interruption(self._interrupt):
                 for stop in self.plan.stops:
                     self._march_to(stop)
                     if self.done:
@@ -210,24 +241,15 @@ class _Run:
         except Halt as halt:
             self.status, self.message = halt.status, halt.message
         except _Violated as caught:
-            violated = caught.balance
+            return caught.balance
+        except EnergyWarning:  # the user has made warnings errors
+            raise
         except KeyboardInterrupt:
-            self.status, self.message = -6, f"interrupted; sol.state goes on from there"
+            self.status, self.message = -6, "interrupted"
         except Exception as error:  # noqa: BLE001 (whatever the user's functions raise, once the run is under way)
             self.status, self.exception = -7, error
-            self.message = f"your function raised {type(error).__name__} after t = {float(self.account.last[0]):.6g}: {error}"
-        solution = self._solution()
-        if violated is not None:
-            raise EnergyBalanceError(str(violated), solution)
-        return solution
-
-    def _begin(self) -> None:
-        knot = self.knot
-        if not self._finite(knot.V + knot.T, knot.x) or not all(v is None or self.motion.vectors.finite(v) for v in (knot.g, knot.f)):
-            what = f"loss is {knot.V:g}" if not np.isfinite(knot.V) else "the state or its derivative is not finite (nan or inf)"
-            raise Halt(-2, f"{what} at t = {knot.t:g}, the start: check the data and the initial parameters")
-        self.observer.look(self.motion, 0, knot.t, knot.x, knot)
-        self.attention = self._attend()
+            self.message = f"your function raised {type(error).__name__}"
+        return None
 
     def _march_to(self, stop: float) -> None:
         motion, control = self.motion, self.plan.control
@@ -237,12 +259,18 @@ class _Run:
                 self.knot.f = None
             self.last, steps = None, self.nsteps
             self.method.march(motion, self.knot, stop, self.observe, control)
-            if self.nsteps == steps:  # less than 1e-9 of a step was left
-                self.knot.t = stop
             if self.last is not None:
                 self.knot, self.last = self.last.end(), None
-            if abs(stop - self.knot.t) <= 1e-12 * max(abs(stop), abs(self.plan.t_end - self.plan.t0)):
-                self.knot.t = stop
+            rounding = 1e-12 * max(abs(stop), abs(self.plan.t_end - self.plan.t0))
+            if not self.done and (self.nsteps == steps or 0 < abs(stop - self.knot.t) <= rounding):
+                self._close(stop)
+
+    def _close(self, stop: float) -> None:
+        """Be at a stop that rounding, or less than a method can step over, keeps the run from."""
+        knot = self.knot
+        knot.t = stop
+        self.account.post(stop, knot.T, knot.V, 0.0, 0.0)
+        self.recorder.finish(knot, self.mode, states=True)
 
     def _finite(self, height: float, x: Any) -> bool:
         if self.motion.has_energy:
@@ -308,22 +336,23 @@ class _Run:
         if self.plan.monitor == "raise":
             raise _Violated(balance)
         self.warned = True
-        warnings.warn(str(balance), EnergyWarning, stacklevel=2)
+        warnings.warn(str(balance), EnergyWarning, stacklevel=_frames_to_caller())
 
     # --- events ---------------------------------------------------------------------------------------------------------------
     def _resolve(self, step: Step, suspected: list[Watch]) -> bool:
         """Go through the events inside a step in time order; cut it at the first that switches or ends the run."""
         step.hold()
-        cuts = {one: one.locate(step, 0.0) for one in suspected}
+        passed: dict[Watch, float] = {}
+        cuts = {one: _located(one, step, 0.0) for one in suspected}
         while found := [(cut.theta, one.index is None, one, cut) for one, cut in cuts.items() if cut is not None]:
             theta, _, one, cut = min(found, key=lambda item: item[:2])
             one.decree()
-            cuts[one] = None
+            passed[one] = theta
             self._note(one, cut)
             if one.transition is not None or one.left <= 0:
-                self._cut(one, cut)
+                self._cut(one, cut, passed)
                 return True
-            cuts[one] = one.locate(step, theta)
+            cuts[one] = _located(one, step, theta)
         end = step.end_view()
         for one in self.active:
             one.settle(end)
@@ -335,11 +364,14 @@ class _Run:
             one.times.append(cut.step.t1)
             one.states.append(np.array(self.motion.vectors.numpy(cut.step.x1), dtype=self.plan.dtype))
 
-    def _cut(self, one: Watch, cut: Cut) -> None:
-        """End the step at an event, then switch the mode or end the run."""
+    def _cut(self, one: Watch, cut: Cut, passed: dict[Watch, float]) -> None:
+        """End the step at an event, then switch the mode or end the run.
+
+        What fired at the same place keeps the side set by decree: rounding has left its guard on either side.
+        """
         knot = cut.knot
         for other in self.active:
-            if other is not one:
+            if cut.theta - passed.get(other, -1.0) > _SAME_PLACE:
                 other.settle(knot)
         self._accept(cut.step)
         self.knot, self.last = knot, None
@@ -378,13 +410,26 @@ class _Run:
         if last is None:
             return self.knot
         self.account.flush()
-        accepted = float(self.account.last[0])
+        accepted, kinetic, potential = (float(v) for v in self.account.last[:3])
         if last.t1 == accepted:
             return last.end()
+        recorded = self.recorder.state_at(accepted)
+        if recorded is not None:
+            return Knot(accepted, recorded, potential, kinetic, float("nan"), None)
         counted, self.motion.max_nfev = self.motion.nfev, float("inf")
         knot = last.start()
         self.motion.nfev = counted
         return knot
+
+    def _ended(self, knot: Knot, waiting: list[GoalWatch]) -> str:
+        """Return the message of the run."""
+        if self.status == 0:
+            return f"reached the end of the span, t = {knot.t:g}" + (f"; {_not_reached(waiting)}" if waiting else "")
+        if self.status == -6:
+            return f"interrupted after t = {knot.t:.6g}: sol.state goes on from there"
+        if self.status == -7:
+            return f"{self.message} after t = {knot.t:.6g}: {self.exception}"
+        return self.message
 
     def _solution(self) -> Solution:
         plan, motion = self.plan, self.motion
@@ -394,19 +439,15 @@ class _Run:
         t, y, modes, dense = self.recorder.arrays()
         missed = [one for one in self.watches if isinstance(one, GoalWatch) and not one.fired]
         waiting = [one for one in missed if one.transition is not None and one.transition[0] == self.mode]
-        message = self.message or f"reached the end of the span, t = {knot.t:g}"
-        if waiting and self.status == 0:
-            message += f"; {_not_reached(waiting)}"
         energy = self.account.energy() if motion.has_energy else None
         balance = self.account.balance(self.method.kind, plan.heading, plan.eps) if motion.has_energy else None
-        events = [one for one in self.watches if one.index is not None]
-        self.account.flush()
+        events = [one for one in self.watches if one.index is not None] or [None] * len(plan.events)  # none was looked at
         return Solution(
             t=t,
             y=y,
             sol=dense,
-            t_events=[_frozen(one.times, ()) for one in events] if plan.has_events else None,
-            y_events=[_frozen(one.states, (motion.size,)) for one in events] if plan.has_events else None,
+            t_events=[_frozen(one.times if one else [], ()) for one in events] if plan.has_events else None,
+            y_events=[_frozen(one.states if one else [], (motion.size,)) for one in events] if plan.has_events else None,
             nfev=motion.nfev,
             nvev=motion.nvev,
             njev=motion.njev,
@@ -415,7 +456,7 @@ class _Run:
             nrejected=motion.nrejected,
             t_end=knot.t,
             status=self.status,
-            message=message,
+            message=self._ended(knot, waiting),
             success=self.status >= 0,
             exception=self.exception,
             energy=energy,
@@ -459,6 +500,22 @@ class _Run:
         x = np.array(self.motion.vectors.numpy(knot.x), dtype=self.plan.dtype)
         work = (self.account.h0, dissipated, supplied, injected)
         return State(knot.t, x, self.mode, self.reference, guards, work, _copy(self.account.sums))
+
+
+def _located(one: Watch, step: Step, after: float) -> Cut | None:
+    """Return the first event of a watch after a fraction of the step; its gradient is its own, before others are evaluated."""
+    cut = one.locate(step, after)
+    if cut is not None:
+        cut.step.hold()
+    return cut
+
+
+def _frames_to_caller() -> int:
+    """Return how many frames above the caller of this function the call of ``simulate`` stands, as ``stacklevel`` counts them."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code is not simulate.__code__:
+        level, frame = level + 1, frame.f_back
+    return level + 1
 
 
 def _not_reached(waiting: list[GoalWatch]) -> str:

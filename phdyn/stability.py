@@ -8,6 +8,7 @@ import numpy as np
 
 from phdyn.errors import ArgumentError
 from phdyn.motion import bind
+from phdyn.potentials import NetworkLoss
 from phdyn.systems import HeavyBall
 from phdyn.vectors import vectors_of
 
@@ -39,14 +40,25 @@ def suggest_step(system: HeavyBall, x0: Any, method: str = "strang") -> float:
     """
     if not isinstance(system, HeavyBall) or method != "strang":
         raise ArgumentError(f"suggest_step knows the limit of 'strang' on a HeavyBall, not of {method!r} on {system!r}")
-    vectors, x = vectors_of(x0)
-    motion = bind(system, vectors, len(x), tensors=not isinstance(x0, (list, tuple, np.ndarray)))
-    motion.check(0.0, x)
-    curvature = _leading_curvature(motion, motion.position(x))
+    curvature = _curvature_at(system, x0)
     if not curvature > 0:
         raise ArgumentError("V has no curvature at x0: no step can be suggested from there")
     damped = max(float(law.rate(1.0)) for law in system.laws.values()) / float(np.min(system.mass))
     return 0.1 * _limit(np.sqrt(curvature), damped)
+
+
+def _curvature_at(system: HeavyBall, x0: Any) -> float:
+    """Return the leading eigenvalue of Hess V/m at x0; a network's module is left as it was."""
+    vectors, x = vectors_of(x0)
+    motion = bind(system, vectors, len(x), tensors=not isinstance(x0, (list, tuple, np.ndarray)))
+    motion.check(0.0, x)
+    network = system.potential if isinstance(system.potential, NetworkLoss) else None
+    parameters = None if network is None else network.state_buffer[: network.dim].clone()
+    try:
+        return _leading_curvature(motion, motion.position(x))
+    finally:
+        if network is not None:
+            network.load(parameters)
 
 
 def _limit(omega: float, gamma: float) -> float:

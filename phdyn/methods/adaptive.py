@@ -17,8 +17,6 @@ from phdyn.methods.stepping import Control, Step, gauss_work, hermite_path
 from phdyn.motion import Halt, Knot, Motion
 from phdyn.typing import Array, Method
 
-_ULPS = 4 * float(np.finfo(np.float64).eps)
-
 
 class RightHandSide:
     """The vector field of a motion, with the two work integrals appended where asked, that remembers its last call.
@@ -31,10 +29,12 @@ class RightHandSide:
         Whether the state carries dissipated and supplied work as two more components.
     must_be_finite : bool
         Whether a value that is not finite ends the run at once: for solvers that would hang, or report success.
+    ulps : int
+        By how many units in the last place of t a solver's last stage may miss the step's end (torchdiffeq evaluates it one early).
     """
 
-    def __init__(self, motion: Motion, *, work: bool, must_be_finite: bool) -> None:
-        self.motion, self.work, self.must_be_finite = motion, work, must_be_finite
+    def __init__(self, motion: Motion, *, work: bool, must_be_finite: bool, ulps: int = 0) -> None:
+        self.motion, self.work, self.must_be_finite, self.ulps = motion, work, must_be_finite, ulps
         self.size = motion.size
         self.known: Knot | None = None
 
@@ -77,15 +77,17 @@ class RightHandSide:
             known.d = motion.climb(t, known.x, known.g) if motion.has_split else float(motion.vectors.dot(known.g, known.f))
         return known
 
-    @staticmethod
-    def _is_at(knot: Knot, t: float, x: Array) -> bool:
-        """Say whether a knot is at (t, x); torchdiffeq evaluates last stages one ulp of time before the step's end."""
-        return bool(abs(knot.t - t) <= _ULPS * max(abs(t), abs(knot.t)) and (knot.x == x).all())
+    def _is_time(self, knot: Knot, t: float) -> bool:
+        return knot.t == t or (self.ulps > 0 and abs(knot.t - t) <= self.ulps * np.spacing(max(abs(t), abs(knot.t))))
+
+    def _is_at(self, knot: Knot, t: float, x: Array) -> bool:
+        """Say whether a knot is at (t, x)."""
+        return self._is_time(knot, t) and bool((knot.x == x).all())
 
     def is_near(self, knot: Knot, t: float, x: Array) -> bool:
         """Say whether a knot is at (t, x) up to the rounding of an interpolant's evaluation."""
         scale = 64 * self.motion.vectors.eps
-        return bool(abs(knot.t - t) <= _ULPS * max(abs(t), abs(knot.t)) and (abs(knot.x - x) <= scale * (1 + abs(x))).all())
+        return self._is_time(knot, t) and bool((abs(knot.x - x) <= scale * (1 + abs(x))).all())
 
 
 class KnotStep(Step):

@@ -67,8 +67,8 @@ class ScipyAdaptive:
         try:
             self._push(solver, rhs, start, observe, control)
         finally:
-            motion.njev += solver.njev
-            motion.nlu += solver.nlu
+            motion.njev += int(solver.njev)
+            motion.nlu += int(solver.nlu)
 
     def _push(self, solver: OdeSolver, rhs: RightHandSide, start: Knot, observe: Callable[[Step], bool], control: Control) -> None:
         """Push the solver's steps into ``observe``."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import ConstantFriction
-from phdyn.methods.stepping import Control, Step, kick, march_on_grid
+from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
@@ -49,6 +49,9 @@ class Splitting:
 
     Notes
     -----
+    The work of an input is what the kicks do, u . (p before + p after)/2m each: of the method's order, except for Runge-Kutta-Nystrom
+    coefficients, for which it is taken from Gauss nodes on the path inside the step.
+
     One gradient a stage; begun with a kick, V and its gradient at a step's end are known (the last kick's), begun with a drift they cost
     one gradient more. The path inside a step is the quintic: order 5 in p.
     """
@@ -178,6 +181,8 @@ class SplittingStepper:
         else:
             step.T1, step.d1 = motion.kinetic(self.x), motion.climb(t1, self.x, g)
         step.slope1 = dot(g, g)
+        if forced and self.method.requires_quadratic_kinetic:
+            step.supplied = gauss_work(step)[1]
 
     def start(self) -> Knot:
         """Return the start of the step just taken."""

@@ -93,7 +93,7 @@ class _Solve:
         carries_work: bool,
     ) -> None:
         self.method, self.motion, self.observe, self.control = method, motion, observe, control
-        self.rhs = RightHandSide(motion, work=carries_work, must_be_finite=True)
+        self.rhs = RightHandSide(motion, work=carries_work, must_be_finite=True, ulps=1)
         self.rhs.remember(start)
         self.knot, self.work = start, (0.0, 0.0)
         self.tried = False

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.methods.catalogue import check_fit, resolve, table
 from phdyn.simulate import simulate
-from phdyn.solution import Solution
+from phdyn.solution import Solution, State
 from phdyn.tables import Row, Table
 from phdyn.typing import Method
 
@@ -22,11 +23,11 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 ROUNDING = 1e-12
 """Relative errors below this are no longer the method's."""
 
-_TIGHT = {"rtol": 1e-13, "atol": 1e-15}
-_TIGHT_STIFF = {"rtol": 1e-11, "atol": 1e-13}
 _STIFF_SIZE = 400
 _BUDGET = 400_000
-"""Gradients of DOP853 after which a small system counts as stiff."""
+"""Gradients of DOP853 after which a system of at most that many components counts as stiff."""
+
+_BUDGET_SPENT, _INTERRUPTED = -3, -6
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Comparison:
     Attributes
     ----------
     table : Table
-        A row a run: ``method, order, setting, nfev, error, residual, balance``. ``setting`` is the step or rtol; ``error`` that of the
-        state at the end, relative to the larger of the reference's norm there and the initial state's, nan where a run did not reach the
-        end; ``residual`` the largest of the energy account; ``balance`` its verdict, or what became of the run ("status -2", "refused").
+        A row a run: ``method, order, setting, nfev, error, residual, balance``. ``setting`` is the step or rtol (a row's ``option`` says
+        which); ``error`` that of the state at the end, relative to the larger of the reference's norm there and the initial state's, nan
+        where a run did not reach the end; ``residual`` the largest of the energy account; ``balance`` its verdict, or what became of the
+        run ("status -2", "refused").
     orders : Table
         A row a method: ``method, declared, measured``. Measured is the slope of the finest pair of settings whose errors lie above
         rounding; nan for adaptive methods, and where there is no such pair.
@@ -108,13 +110,15 @@ def compare(
     refusals: list[ArgumentError] = []
     for method, setting in tqdm(cells, disable=not progress, leave=False, desc="compare", unit="run"):
         key = (method.name, setting)
-        options = {"step": setting} if method.fixed else {"rtol": setting, "atol": setting / 100}
+        options: dict[str, Any] = {"step": setting} if method.fixed else {"rtol": setting, "atol": setting / 100}
         try:
-            solution = simulate(system, t_span, x0, method=method, record="energy", monitor=None, **options)  # type: ignore[arg-type]
+            solution = simulate(system, t_span, x0, method=method, record="energy", monitor=None, **options)
         except ArgumentError as refusal:
             messages[key] = str(refusal)
             refusals.append(refusal)
             continue
+        if solution.status == _INTERRUPTED:
+            raise KeyboardInterrupt
         solutions[key] = solution
         if not solution.success:
             messages[key] = f"status {solution.status}: {solution.message}"
@@ -138,15 +142,11 @@ def comparison_lines(rows: Iterable[Row], messages: Mapping[Key, str] | None = N
     lines = [f"{'method':<16} {'order':>8}   {'setting':<12} {'gradients':>10} {'error':>9} {'residual':>10}   energy balance"]
     for row in rows:
         known = (messages or {}).get((row.method, row.setting))
-        family = f"{'step' if _is_fixed(row) else 'rtol'} {row.setting:g}"
         numbers = f"{row.nfev:>10,} {_short(row.error):>9} {_short(row.residual):>10}"
         verdict = known or ("VIOLATED" if row.balance == "violated" else row.balance)
-        lines.append(f"{row.method:<16} {orders.get(row.method, row.order)!s:>8}   {family:<12} {numbers}   {verdict}")
+        setting = f"{row.option} {row.setting:g}"
+        lines.append(f"{row.method:<16} {orders.get(row.method, row.order)!s:>8}   {setting:<12} {numbers}   {verdict}")
     return lines
-
-
-def _is_fixed(row: Row) -> bool:
-    return bool(row.fixed)
 
 
 def _short(number: float) -> str:
@@ -176,7 +176,8 @@ def _cells(system: Any, methods: Any, steps: tuple[float, ...], rtols: tuple[flo
 
 
 def _start(x0: Any) -> FloatArray:
-    return np.array(x0.detach().cpu() if hasattr(x0, "detach") else getattr(x0, "x", x0), dtype=np.float64)
+    array = x0.detach().cpu().numpy() if isinstance(x0, torch.Tensor) else x0.x if isinstance(x0, State) else x0
+    return np.array(array, dtype=np.float64)
 
 
 def _reference(system: Any, t_span: tuple[float, float], x0: Any, reference: Any) -> FloatArray | None:
@@ -191,20 +192,23 @@ def _reference(system: Any, t_span: tuple[float, float], x0: Any, reference: Any
     if reference != "auto":
         raise ArgumentError(f"reference={reference!r}: pass 'auto', the state at the end, a Solution, or None")
     if str(getattr(x0, "dtype", "")).endswith("float32"):
-        raise ArgumentError("reference='auto' needs a float64 x0 (and model: .double()): in float32 no error is below 1e-7; or pass reference=...")
+        raise ArgumentError("reference='auto' needs float64: x0 and the model in .double(); or pass reference=...")
     small = _start(x0).size <= _STIFF_SIZE
     options: dict[str, Any] = {"record": "ends", "monitor": None}
-    tight = simulate(system, t_span, x0, method="DOP853", max_nfev=_BUDGET if small else None, **_TIGHT, **options)
-    if tight.status == -3 and small:
-        tight = simulate(system, t_span, x0, method="Radau", **_TIGHT_STIFF, **options)
+    tight = simulate(system, t_span, x0, method="DOP853", max_nfev=_BUDGET if small else None, rtol=1e-13, atol=1e-15, **options)
+    if tight.status == _BUDGET_SPENT and small:
+        tight = simulate(system, t_span, x0, method="Radau", rtol=1e-11, atol=1e-13, **options)
+    if tight.status == _INTERRUPTED:
+        raise KeyboardInterrupt
     if not tight.success:
-        raise ArgumentError(f"there is no reference: {tight.method.name} ended with status {tight.status}, {tight.message}; pass reference=...")
+        stopped = f"{tight.method.name} ended with status {tight.status}, {tight.message}"
+        raise ArgumentError(f"there is no reference: {stopped}; pass reference=...")
     return np.array(tight.y[:, -1], dtype=np.float64)
 
 
 def _row(method: Method, setting: float, solution: Solution | None, start: FloatArray, end: FloatArray | None) -> dict[str, Any]:
     row: dict[str, Any] = {"method": method.name, "order": method.order, "setting": setting, "nfev": 0}
-    row |= {"error": np.nan, "residual": np.nan, "balance": "refused", "fixed": method.fixed}
+    row |= {"error": np.nan, "residual": np.nan, "balance": "refused", "option": "step" if method.fixed else "rtol"}
     if solution is None:
         return row
     row["nfev"] = solution.nfev
@@ -220,7 +224,8 @@ def _row(method: Method, setting: float, solution: Solution | None, start: Float
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    return Table(columns, hidden={"fixed": columns.pop("fixed")})
+    option = columns.pop("option")
+    return Table(columns, hidden={"option": option})
 
 
 def _orders(cells: list[tuple[Method, float]], rows: list[dict[str, Any]]) -> Table:

@@ -18,7 +18,7 @@ ADAPTIVE = [name for name in phdyn.methods.names() if not phdyn.methods.get(name
 WINDOW = (1e-12, 1e-4)
 
 # Spans and numbers of steps that put at least two pairs of errors into the window.
-SPANS = {1: 0.25, 2: 3.0, 4: 3.0, 6: 3.0}
+SPANS = {1: 0.1, 2: 3.0, 4: 3.0, 6: 3.0}
 COUNTS = {1: (512, 1024, 2048), 2: (256, 512, 1024), 4: (32, 64, 128, 256), 6: (4, 8, 16, 32)}
 START_TIME = 0.7
 

@@ -1,0 +1,135 @@
+"""The command line: ``phdyn demo | methods | simulate CONFIG | show RUN``.
+
+Tables go to stdout, the rest to stderr. Exit status: 0 done; 1 a run stopped or a balance was violated; 2 bad input, one line on stderr and
+nothing written; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from phdyn.errors import ArgumentError, PhdynError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from phdyn.runs import Run
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after ``phdyn``; those of the process if None.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)  # small networks run faster on one thread, and repeat bit for bit
+    try:
+        options = _parser().parse_args(_config_as_flag(words))
+        return _COMMANDS[options.command](options[options.command])
+    except (argparse.ArgumentError, PhdynError) as error:
+        message = " ".join(str(error).split())
+        print(f"phdyn: {message}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("phdyn: stopped", file=sys.stderr)
+        return STOPPED
+
+
+def _config_as_flag(words: list[str]) -> list[str]:
+    """Turn ``simulate CONFIG`` into ``simulate --config CONFIG``."""
+    if words[:1] == ["simulate"] and words[1:] and not words[1].startswith("-"):
+        if not Path(words[1]).is_file():
+            raise ArgumentError(f"there is no configuration file {words[1]}")
+        return ["simulate", "--config", *words[1:]]
+    return words
+
+
+def _parser() -> ArgumentParser:
+    """Return the parser of all commands; it raises instead of exiting."""
+    from jsonargparse import ArgumentParser
+
+    from phdyn import __version__
+    from phdyn.studies import demo, single
+
+    parser = ArgumentParser(prog="phdyn", description="Training as port-Hamiltonian motion: studies and single runs.", exit_on_error=False)
+    parser.add_argument("--version", action="version", version=f"phdyn {__version__}")
+    commands = parser.add_subcommands(dest="command")
+    for name, module, text in (("demo", demo, "three experiments, with tables and figures"), ("simulate", single, "one run from a YAML file")):
+        command = ArgumentParser(description=module.__doc__, exit_on_error=False)
+        command.add_argument("--config", action="config", help="YAML file; for simulate also the first word")
+        command.add_class_arguments(module.Config, nested_key=None)
+        command.add_argument("--out", type=Path, default=Path("runs") / name, help="where the run folder lies")
+        command.add_argument("--quiet", action="store_true", help="no progress")
+        commands.add_subcommand(name, command, help=text)
+    listing = ArgumentParser(description="The catalogue of methods.", exit_on_error=False)
+    listing.add_argument("--all", action="store_true", help="all, not only those recommended to start with")
+    commands.add_subcommand("methods", listing, help="the catalogue of methods")
+    show = ArgumentParser(description="Print a run's tables and redraw its figures, from its files alone.", exit_on_error=False)
+    show.add_argument("run", type=Path, help="run folder")
+    show.add_argument("--out", type=Path, help="folder for the figures; the run's own if not given")
+    show.add_argument("--quiet", action="store_true", help="do not name the figures")
+    commands.add_subcommand("show", show, help="print a run's tables and redraw its figures")
+    return parser
+
+
+def _study(name: str, options: Any) -> int:
+    """Run a study, print its report."""
+    from phdyn import runs
+
+    study = import_module(f"phdyn.studies.{name}")
+    fields = {key: options[key] for key in study.Config.__dataclass_fields__}
+    config = study.Config(**fields)
+    done = study.run(config, options.out, progress=not options.quiet and sys.stderr.isatty())
+    finished = runs.open_run(done.folder)
+    print(study.report(finished))
+    if name == "single" and study.interrupted(finished):
+        return STOPPED
+    return FAILED if done.failures else DONE
+
+
+def _methods(options: Any) -> int:
+    from phdyn import methods
+
+    print(methods.table(recommended=not options.all))
+    if not options.all:
+        print("phdyn methods --all lists the others", file=sys.stderr)
+    return DONE
+
+
+def _show(options: Any) -> int:
+    """Print a run's tables, and redraw its figures where its study can."""
+    from phdyn import runs
+
+    run = runs.open_run(options.run)
+    module = str(run.environment.get("experiment", "")).rpartition(".")[0]
+    if module.startswith("phdyn.studies."):
+        study = import_module(module)
+        print(study.report(run))
+        figures = study.draw(run, run.path / runs.FIGURES if options.out is None else options.out)
+        if not options.quiet:
+            print(*(f"drew {figure}" for figure in figures), sep="\n", file=sys.stderr)
+        return DONE
+    print("\n\n".join(f"{name}\n{table}" for name, table in run.tables().items()))
+    return DONE
+
+
+_COMMANDS = {
+    "demo": lambda options: _study("demo", options),
+    "simulate": lambda options: _study("single", options),
+    "methods": _methods,
+    "show": _show,
+}

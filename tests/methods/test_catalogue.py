@@ -1,0 +1,134 @@
+"""The catalogue: names, near names, refusals with their reason, registration, and what fits what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import phdyn
+from phdyn import ArgumentError, ArgumentTypeError, GradientFlow, HeavyBall, PortHamiltonianSystem, simulate
+from phdyn.methods import Splitting, get, names, register, table
+from phdyn.methods.catalogue import check_fit, resolve
+
+BUILT_IN = {
+    "explicit-euler": (1, 1),
+    "conformal-euler": (1, 1),
+    "sgd": (1, 1),
+    "strang": (2, 1),
+    "yoshida-4": (4, 3),
+    "blanes-moan-s6": (4, 6),
+    "blanes-moan-4": (4, 6),
+    "blanes-moan-6": (6, 11),
+    "rk4": (4, 4),
+}
+ADAPTIVE = {"RK45": 5, "DOP853": 8, "LSODA": 12, "Radau": 5, "dopri5": 5, "dopri8": 8}
+BALL = HeavyBall(lambda q: (q * q).sum(-1))
+PORT = PortHamiltonianSystem(np.eye(2), [[0, 1], [-1, 0]], np.zeros((2, 2)))
+
+
+@pytest.fixture
+def catalogue(monkeypatch):
+    """A catalogue of the test's own."""
+    from phdyn.methods import catalogue as module
+
+    monkeypatch.setattr(module, "_catalogue", dict(module._catalogue))
+    return module
+
+
+def test_names_orders_and_costs():
+    assert set(names()) == {*BUILT_IN, *ADAPTIVE}
+    for name, (order, stages) in BUILT_IN.items():
+        assert (get(name).name, get(name).order, get(name).stages, get(name).fixed) == (name, order, stages, True)
+    for name, order in ADAPTIVE.items():
+        assert (get(name).name, get(name).order, get(name).fixed, get(name).kind) == (name, order, False, "tolerance")
+    assert all(get(name).source for name in names())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("strange", r"^unknown method 'strange'; did you mean 'strang'\? phdyn.methods.names\(\) lists all$"),
+        ("Strang", r"did you mean 'strang'\?"),
+        ("rk45", r"did you mean 'RK45'\?"),
+        ("blanes-moan4", r"did you mean 'blanes-moan-4'\?"),
+        ("zzz", r"^unknown method 'zzz'; phdyn.methods.names\(\) lists all$"),
+        ("leapfrog", r"^unknown method 'leapfrog': with exact friction that is 'strang'$"),
+        ("verlet", "that is 'strang'$"),
+        ("velocity-verlet", "that is 'strang'$"),
+        ("gd", "'explicit-euler' on a GradientFlow"),
+        ("tsit5", "torchdiffeq 0.2.5 does not have it"),
+        ("explicit_adams", "error grows as the step shrinks"),
+        ("implicit_adams", "does not converge"),
+        ("fixed_adams", "does not converge"),
+    ],
+)
+def test_unknown_and_refused_names(name, message):
+    with pytest.raises(ArgumentError, match=message):
+        get(name)
+    with pytest.raises(ArgumentError, match=message):
+        simulate(BALL, (0, 1), [1.0, 0.0], method=name, step=0.1)
+
+
+def test_a_registered_method_works_by_name(catalogue):
+    mine = Splitting("mclachlan-2", 2, (0.19318332750378357396,), (), "McLachlan 1995, SIAM J. Sci. Comput. 16, 151")
+    register(mine)
+    assert "mclachlan-2" in names()
+    assert simulate(BALL, (0, 1), [1.0, 0.0], method="mclachlan-2", step=0.1).nfev == 10 * 2 + 1
+    register(mine)  # again: the same one
+    with pytest.raises(ArgumentError, match="the name 'mclachlan-2' is taken by another method"):
+        register(Splitting("mclachlan-2", 2, (0.2,), (), "elsewhere"))
+    with pytest.raises(ArgumentError, match="the name 'strang' is taken"):
+        register(Splitting("strang", 4, (), (), "elsewhere"))
+    assert get("strang").order == 2
+
+
+@pytest.mark.parametrize("thing", ["strang", 3, object(), lambda t, x: x])
+def test_what_is_no_method_is_not_registered(catalogue, thing):
+    with pytest.raises(ArgumentTypeError, match="is no method: it lacks .*march"):
+        register(thing)
+    if not isinstance(thing, str):
+        with pytest.raises(ArgumentTypeError, match="is no method"):
+            resolve(thing)
+
+
+def test_an_object_is_a_method_too():
+    mine = Splitting("mine", 2, (), (), "here", first="drift")
+    assert resolve(mine) is mine
+    assert resolve("rk4") is get("rk4")
+    np.testing.assert_allclose(simulate(BALL, (0, 1), [1.0, 0.0], method=mine, step=0.01).q[0, -1], np.cos(np.sqrt(2)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("system", "kind"), [(PORT, "PortHamiltonianSystem"), (GradientFlow(lambda q: q.sum(-1)), "GradientFlow"), (np.sin, "plain fun")]
+)
+@pytest.mark.parametrize("name", ["strang", "sgd", "conformal-euler"])
+def test_a_system_without_momenta_is_told_what_it_takes(system, kind, name):
+    with pytest.raises(ArgumentError, match=rf"method '{name}' needs positions and momenta \(HeavyBall\); a {kind}") as caught:
+        check_fit(get(name), system)
+    offered = str(caught.value).split(" takes ")[1].split(", ")
+    assert offered == [n for n in names() if n not in BUILT_IN or n in ("explicit-euler", "rk4")]
+    for offer in offered:
+        check_fit(get(offer), system)
+    check_fit(get(name), BALL)
+
+
+def test_the_table():
+    whole = table()
+    assert list(whole["method"]) == list(names())
+    rows = {row.method: row for row in whole}
+    assert (rows["strang"].order, rows["strang"].gradients, rows["strang"].setting, rows["strang"].systems) == ("2", "1", "step", "HeavyBall")
+    assert (rows["LSODA"].order, rows["LSODA"].gradients, rows["LSODA"].setting) == ("1 to 12", "adaptive", "rtol, atol")
+    assert rows["rk4"].systems == "all, and fun(t, x)"
+    assert len(table(recommended=True)) == 8
+    assert set(table(PORT)["method"]) == {*ADAPTIVE, "explicit-euler", "rk4"}
+    assert set(table(BALL)["method"]) == set(names())
+    assert "strang" in str(whole)
+
+
+def test_methods_are_what_the_protocol_says():
+    for name in names():
+        method = get(name)
+        assert method.kind in ("exact", "order", "tolerance")
+        assert method.family in ("splitting", "runge-kutta", "adaptive")
+        assert hash(method) == hash(method)
+        assert method == phdyn.methods.get(name)

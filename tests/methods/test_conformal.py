@@ -1,0 +1,115 @@
+"""Conformal symplecticity of single steps, with derivatives by forward-mode differentiation through torch vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from problems import jacobian, one_step
+from scipy.integrate import quad
+from scipy.stats import ortho_group
+
+import phdyn
+from phdyn import HeavyBall, NesterovFriction, ScheduledFriction
+from phdyn.methods import Splitting
+
+# torch compiles rules of forward-mode differentiation on their first use, by what it has itself deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+SPLITTINGS = [name for name in phdyn.methods.names() if isinstance(phdyn.methods.get(name), Splitting)]
+POSITION_VERLET = Splitting("position-verlet", 2, (), (), "Verlet 1967", first="drift")
+METHODS = [*SPLITTINGS, POSITION_VERLET]
+N, MASS, STEP, TIME = 3, 1.7, 0.2, 0.9
+J = np.block([[np.zeros((N, N)), np.eye(N)], [-np.eye(N), np.zeros((N, N))]])
+START = np.array([0.7, -0.4, 1.1, 0.3, 0.2, -0.5])
+ROTATION = torch.tensor(ortho_group.rvs(N, random_state=0))
+
+
+def wells(q):
+    """Three degrees of freedom, coupled by a rotation; not quadratic."""
+    return (1 - torch.cos(1.3 * (q @ ROTATION)) + 0.05 * q**4).sum(-1)
+
+
+def name_of(method):
+    return method if isinstance(method, str) else method.name
+
+
+def defect(matrix, factor):
+    return np.abs(matrix.T @ J @ matrix - factor * J).max()
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.4, 3.0])
+@pytest.mark.parametrize("method", METHODS, ids=name_of)
+def test_splittings_contract_the_symplectic_form_by_the_exact_factor(method, friction):
+    matrix = jacobian(method, HeavyBall(wells, mass=MASS, friction=friction), START, TIME, STEP)
+    assert defect(matrix, np.exp(-friction * STEP / MASS)) < 1e-10
+
+
+@pytest.mark.parametrize("method", METHODS, ids=name_of)
+@pytest.mark.parametrize(
+    "law",
+    [ScheduledFriction(lambda t: 0.4 * (1 + 0.5 * np.sin(2 * t))), NesterovFriction(3.0)],
+    ids=["scheduled", "nesterov"],
+)
+def test_the_factor_under_scheduled_friction_is_that_of_its_integral(method, law):
+    matrix = jacobian(method, HeavyBall(wells, mass=MASS, friction=law), START, TIME, STEP)
+    total = quad(lambda t: law.rate(t) / MASS, TIME, TIME + STEP, epsabs=1e-14)[0]
+    assert defect(matrix, np.exp(-total)) < 1e-10
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.4, 3.0])
+def test_sgd_contracts_by_its_own_factor(friction):
+    system = HeavyBall(wells, mass=MASS, friction=friction)
+    explicit = phdyn.methods.get("sgd")
+    assert defect(jacobian(explicit, system, START, TIME, STEP), 1 - friction * STEP / MASS) < 1e-10
+    assert defect(jacobian(replace(explicit, friction="exact"), system, START, TIME, STEP), np.exp(-friction * STEP / MASS)) < 1e-10
+
+
+@pytest.mark.parametrize("method", [*METHODS, "sgd"], ids=name_of)
+def test_volume_contracts_by_the_trace_with_a_mass_per_parameter(method):
+    masses, friction = np.array([1.0, 2.0, 0.5]), 0.4
+    matrix = jacobian(method, HeavyBall(wells, mass=masses, friction=friction), START, TIME, STEP)
+    factors = 1 - friction * STEP / masses if method == "sgd" else np.exp(-friction * STEP / masses)
+    np.testing.assert_allclose(np.linalg.det(matrix), np.prod(factors), rtol=1e-12)
+    form = matrix.T @ J @ matrix
+    assert np.abs(form - form[0, N] * J).max() > 1e-3  # masses that differ: no multiple of J, whatever the factor
+
+
+@pytest.mark.parametrize("friction", [0.0, 0.4])
+@pytest.mark.parametrize("name", ["rk4", "explicit-euler"])
+def test_the_check_sees_methods_that_are_not_conformally_symplectic(name, friction):
+    matrix = jacobian(name, HeavyBall(wells, mass=MASS, friction=friction), START, TIME, STEP)
+    assert defect(matrix, np.exp(-friction * STEP / MASS)) > 1e-7
+
+
+@pytest.mark.parametrize("method", METHODS, ids=name_of)
+def test_derivatives_agree_with_differences(method):
+    """The dual numbers pass through every operation of a step: central differences, error below 1e-8."""
+    system = HeavyBall(wells, mass=MASS, friction=0.4)
+    exact, eps = jacobian(method, system, START, TIME, STEP), 1e-5
+    for k, direction in enumerate(np.eye(2 * N)):
+        ends = [one_step(method, system, torch.tensor(START + s * eps * direction), TIME, STEP) for s in (1, -1)]
+        np.testing.assert_allclose(exact[:, k], (ends[0] - ends[1]) / (2 * eps), atol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=name_of)
+def test_symmetric_splittings_without_friction_are_reversible(method):
+    system, flip = HeavyBall(wells, mass=MASS), np.repeat([1.0, -1.0], N)
+    there = one_step(method, system, torch.tensor(START), TIME, STEP)
+    back = flip * one_step(method, system, torch.tensor(flip * there), TIME, STEP)
+    if name_of(method) == "conformal-euler":
+        assert np.abs(back - START).max() > 1e-3
+    else:
+        np.testing.assert_allclose(back, START, rtol=0, atol=1e-14)
+
+
+def test_dual_tensors_keep_to_torch_and_numbers_to_blas():
+    system = HeavyBall(wells, mass=MASS, friction=0.4)
+    plain = one_step("blanes-moan-6", system, torch.tensor(START), TIME, STEP)
+    assert isinstance(plain, np.ndarray)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(torch.tensor(START), torch.ones(2 * N, dtype=torch.float64))
+        primal = torch.autograd.forward_ad.unpack_dual(one_step("blanes-moan-6", system, dual, TIME, STEP)).primal
+        np.testing.assert_allclose(primal.numpy(), plain, rtol=1e-13)

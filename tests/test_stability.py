@@ -1,0 +1,63 @@
+"""The step that is proposed is a tenth of Strang's limit, which is where its one-step map loses stability."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from phdyn import ArgumentError, GradientFlow, HeavyBall, LossGoal, NetworkLoss, SwitchedFriction, at_rest, simulate, suggest_step
+from phdyn.networks import mlp
+from phdyn.potentials import Quadratic, Rosenbrock
+
+
+def grows(system, x0, step):
+    sol = simulate(system, (0, 400 * step), x0, method="strang", step=step, monitor=None)
+    return (not sol.success) or np.abs(sol.y[:, -1]).max() > 1e3 * np.abs(x0).max()
+
+
+@pytest.mark.parametrize(("friction", "mass"), [(0.0, 1.0), (0.0, 2.5), (8.0, 1.0), (8.0, 2.5), (60.0, 1.0)])
+def test_ten_times_the_step_is_the_limit(friction, mass):
+    spectrum = np.array([1.0, 9.0, 25.0])
+    system, x0 = HeavyBall(Quadratic(spectrum), friction=friction, mass=mass), at_rest([0.3, -0.2, 0.1])
+    h = 10 * suggest_step(system, x0)
+    z = friction / mass * h
+    np.testing.assert_allclose(25 / mass * h**2, 2 * z / np.tanh(z / 2) if z else 4, rtol=2e-3)
+    assert not grows(system, x0, 0.99 * h)
+    assert grows(system, x0, 1.02 * h)
+
+
+def test_curvature_of_a_nonlinear_landscape_and_of_masses():
+    """Rosenbrock at its minimum: the leading eigenvalue of M^-1/2 Hess M^-1/2."""
+    hessian, masses = np.array([[802.0, -400.0], [-400.0, 200.0]]), np.array([2.0, 0.5])
+    scaled = hessian / np.sqrt(np.outer(masses, masses))
+    for mass, matrix in ((1.0, hessian), (masses, scaled)):
+        step = suggest_step(HeavyBall(Rosenbrock(), mass=mass), at_rest([1.0, 1.0]))
+        np.testing.assert_allclose(step, 0.2 / np.sqrt(np.linalg.eigvalsh(matrix)[-1]), rtol=5e-3)
+
+
+def test_a_network_is_left_as_it_was_and_the_step_is_stable():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(20, 3, generator=generator)
+    torch.manual_seed(1)
+    V = NetworkLoss(mlp((3, 5, 1)), torch.nn.functional.mse_loss, inputs, torch.sin(inputs.sum(1, keepdim=True)))
+    system = HeavyBall(V, friction=0.3)
+    step = suggest_step(system, V.initial_state())
+    torch.testing.assert_close(torch.cat([p.detach().ravel() for p in V.model.parameters()]), V.initial_state()[: V.dim], rtol=0, atol=0)
+    assert 0.01 < step < 1
+    assert simulate(system, (0, 100 * step), V.initial_state(), method="strang", step=step).energy_balance().verdict == "balanced"
+
+
+def test_the_strongest_brake_counts():
+    x0 = at_rest([0.3])
+    brake = HeavyBall(Quadratic([4.0]), friction=SwitchedFriction(0.1, 8.0, LossGoal(reduction=0.5)))
+    assert suggest_step(brake, x0) == suggest_step(HeavyBall(Quadratic([4.0]), friction=8.0), x0) > suggest_step(HeavyBall(Quadratic([4.0])), x0)
+
+
+def test_what_is_refused():
+    with pytest.raises(ArgumentError, match="no curvature at x0"):
+        suggest_step(HeavyBall(lambda q: q.sum(-1)), at_rest([1.0]))
+    with pytest.raises(ArgumentError, match="suggest_step knows the limit of 'strang' on a HeavyBall"):
+        suggest_step(GradientFlow(Quadratic([1.0])), [1.0])
+    with pytest.raises(ArgumentError, match="not of 'rk4'"):
+        suggest_step(HeavyBall(Quadratic([1.0])), [1.0, 0.0], method="rk4")
