@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,8 +21,6 @@ from phdyn.errors import ArgumentError, PhdynError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
-
-    from phdyn.runs import Run
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
@@ -38,15 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)  # small networks run faster on one thread, and repeat bit for bit
     try:
-        options = _parser().parse_args(_config_as_flag(words))
+        _check_command(words)
+        options = _options(_config_as_flag(words))
         return _COMMANDS[options.command](options[options.command])
     except (argparse.ArgumentError, PhdynError) as error:
-        message = " ".join(str(error).split())
-        print(f"phdyn: {message}", file=sys.stderr)
+        print(f"phdyn: {_one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("phdyn: stopped", file=sys.stderr)
         return STOPPED
+
+
+def _check_command(words: list[str]) -> None:
+    known = f"there are {', '.join(_COMMANDS)}; phdyn COMMAND --help says more"
+    if not words:
+        raise ArgumentError(f"a command is needed: {known}")
+    if not words[0].startswith("-") and words[0] not in _COMMANDS:
+        raise ArgumentError(f"unknown command '{words[0]}': {known}")
 
 
 def _config_as_flag(words: list[str]) -> list[str]:
@@ -56,6 +63,26 @@ def _config_as_flag(words: list[str]) -> list[str]:
             raise ArgumentError(f"there is no configuration file {words[1]}")
         return ["simulate", "--config", *words[1:]]
     return words
+
+
+def _options(words: list[str]) -> Any:
+    """Return the options of a command, its configuration built; what a configuration refuses is an ArgumentError."""
+    parser = _parser()
+    try:
+        return parser.instantiate(parser.parse_args(words))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(str(error.__cause__ or error)) from error
+
+
+def _one_line(message: str) -> str:
+    """Make a parser's message one line, without what it says about the alternative None."""
+    for noise in (
+        r"Does not validate against any of the Union subtypes\s+Subtypes: \[.*?\]\s+Errors:\s+- ",
+        r"- Expected a <class 'NoneType'>\s+",
+        r"Given value type: \S+ \S+\s+",
+    ):
+        message = re.sub(noise, "", message, flags=re.DOTALL)
+    return " ".join(message.split())
 
 
 def _parser() -> ArgumentParser:
@@ -68,7 +95,8 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="phdyn", description="Training as port-Hamiltonian motion: studies and single runs.", exit_on_error=False)
     parser.add_argument("--version", action="version", version=f"phdyn {__version__}")
     commands = parser.add_subcommands(dest="command")
-    for name, module, text in (("demo", demo, "three experiments, with tables and figures"), ("simulate", single, "one run from a YAML file")):
+    studies = {"demo": (demo, "three experiments, with tables and figures"), "simulate": (single, "one run from a YAML file")}
+    for name, (module, text) in studies.items():
         command = ArgumentParser(description=module.__doc__, exit_on_error=False)
         command.add_argument("--config", action="config", help="YAML file; for simulate also the first word")
         command.add_class_arguments(module.Config, nested_key=None)

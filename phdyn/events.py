@@ -84,14 +84,14 @@ class LossGoal:
             A reduction of a reference that does not lie above the floor.
         """
         if self.value is not None:
-            return self.value
+            return float(self.value)
         if self.reduction is None or not reference > self.floor:
             raise ArgumentError(
                 f"V(q0) = {reference:.6g} is not positive, so it has no reduction: give value=... or floor=..."
                 if self.floor == 0
                 else f"V(q0) = {reference:.6g} does not lie above floor={self.floor:g}, so it has no reduction"
             )
-        return self.floor + (1 - self.reduction) * (reference - self.floor)
+        return float(self.floor + (1 - self.reduction) * (reference - self.floor))
 
     def __str__(self) -> str:
         what = f"reduction={self.reduction:g}" if self.value is None else f"value={self.value:g}"

@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phdyn import (
@@ -82,7 +82,7 @@ def test_nesterov_is_singular_at_zero():
     with pytest.raises(ArgumentError, match=r"friction r/t is singular at t = 0: start the span at a time > 0"):
         law.rate(0.0)
     for t, h in ((0.01, -0.02), (0.0, 0.1), (-1.0, 0.5)):
-        with pytest.raises(ArgumentError, match="which a substep from t = .* reaches"):
+        with pytest.raises(ArgumentError, match=r"which a substep from t = .* reaches"):
             law.damping(1.0, t, h)
     with pytest.raises(ArgumentError, match="singular"):
         simulate(HeavyBall(lambda q: (q * q).sum(-1), friction=law), (0, 1), [1.0, 0.0], method="strang", step=0.1)
@@ -106,6 +106,7 @@ def a_law(kind):
     }[kind]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["constant", "nesterov", "ramp"]), st.floats(0.5, 3.0), st.floats(0.01, 0.3), st.floats(0.01, 0.3))
 def test_two_drifts_are_one(kind, t, first, second):
     """The flow over h1 + h2 is the flow over h2 after that over h1, and the flow back undoes it.
@@ -122,6 +123,7 @@ def test_two_drifts_are_one(kind, t, first, second):
     np.testing.assert_allclose(a.drift + back.drift * a.decay, 0, atol=exact)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 100), st.floats(1e-6, 1.0), st.floats(0.1, 10))
 def test_what_is_lost_is_what_the_momentum_lost(rate, h, mass):
     decay, drift, lost = damping(ConstantFriction(rate), mass, 0.0, h)

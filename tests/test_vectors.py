@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,6 +20,7 @@ def both(dtype=np.float64):
     return NumpyVectors(np.dtype(dtype)), TorchVectors(torch.zeros(1, dtype={np.float64: torch.float64, np.float32: torch.float32}[dtype]))
 
 
+@settings(deadline=None)
 @given(PAIRS, FLOATS)
 def test_both_back_ends_are_the_arithmetic(pair, a):
     x, y = pair
@@ -34,6 +35,7 @@ def test_both_back_ends_are_the_arithmetic(pair, a):
         np.testing.assert_allclose(vectors.dot(kind(x), kind(y)), x @ y, rtol=1e-12, atol=1e-9)
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_coefficients_per_component(pair):
     x, y = pair

@@ -17,6 +17,7 @@ from phdyn.studies.demo_runs import DONE, SOLUTIONS
 from phdyn.systems import HeavyBall
 from phdyn.tables import Table
 
+_LONGEST = 60
 _RESIDUALS = ("explicit-euler", "sgd", "strang", "blanes-moan-4", "blanes-moan-6", "rk4", "RK45", "DOP853")
 
 
@@ -50,7 +51,7 @@ def draw(run: Run, folder: str | Path) -> list[Path]:
     saved = []
     for name, part in parts.items():
         axes, title = part(run, tables)
-        saved.append(plots.save(axes, Path(folder) / name, title=title, run=run))
+        saved.append(plots.save(axes, Path(folder) / name, title=title if len(title) <= _LONGEST else None, run=run))
         plt.close(np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True))
     return saved
 
@@ -63,8 +64,9 @@ def _energies(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
     from phdyn import plots
 
     row = tables["digits"][0]
-    when = "the goal is not reached" if np.isnan(row.brakes_at) else f"it brakes at t = {row.brakes_at:.1f}"
-    return plots.plot_energy(load(run.path / "trajectory.npz")), f"Digits: friction takes what H loses; {when}"
+    when = "never" if np.isnan(row.brakes_at) else f"at t = {row.brakes_at:.1f}"
+    title = f"Digits: the goal brakes {when}, and {100 * row.residual_share:.1f} % is unaccounted"
+    return plots.plot_energy(load(run.path / "trajectory.npz")), title
 
 
 def _loss(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
@@ -73,7 +75,7 @@ def _loss(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
     table = tables["digits"]
     best = min((row for row in table if row.same_cost), key=lambda row: row.objective)
     arms = {row.arm: _solution(run, f"digits-{k}") for k, row in enumerate(table)}
-    return plots.plot_loss(arms), f"Digits: {best.arm} is lowest at equal cost"
+    return plots.plot_loss(arms), f"Digits: {best.arm} is lowest at equal cost, {best.objective:.3f}"
 
 
 def _phase(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
@@ -82,7 +84,7 @@ def _phase(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
     toy = run.config["toy"]
     row = next(row for row in tables["toy"] if (row.explore, row.goal) == (toy["shown"], toy["goals"][-1]))
     sol = replace(_solution(run, "toy"), system=HeavyBall(MultiWell()))
-    return plots.plot_phase(sol), f"Braking at {100 * row.goal:g} % of the loss: it ends at {row.loss:.3f}"
+    return plots.plot_phase(sol), f"Braking at {100 * row.goal:g} % of the initial loss ends at {row.loss:.3f}"
 
 
 def _residuals(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
@@ -91,7 +93,7 @@ def _residuals(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
     shown = [row for row in tables["methods"] if row.shown and row.method in _RESIDUALS and row.outcome == DONE]
     closed = sum(row.balance == "balanced" for row in shown)
     solutions = {row.method: _solution(run, f"methods-{row.method}") for row in shown}
-    return plots.plot_residual(solutions), f"{closed} of {len(shown)} energy balances close"
+    return plots.plot_residual(solutions), f"At their settings, {closed} of {len(shown)} energy balances close"
 
 
 def _work_precision(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
@@ -103,4 +105,4 @@ def _work_precision(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
     if not costs:
         return axes, "Which discretization is cheapest at the error I need?"
     best = min(costs, key=lambda name: costs[name])
-    return axes, f"{best} is cheapest at error {run.config['methods']['target']:.0e}"
+    return axes, f"{best} is cheapest at error {run.config['methods']['target']:.0e}: {costs[best]:.0f} gradients"

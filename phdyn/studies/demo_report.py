@@ -78,34 +78,33 @@ def _toy(table: Table, toy: dict[str, Any], seconds: float) -> list[str]:
 def _digits(table: Table, study: dict[str, Any], numbers: dict[str, Any], seconds: float) -> list[str]:
     size = f"{numbers['parameters']:,} parameters, {numbers['images']:,} images"
     heading = f"(b) digits, {size}, weight decay {study['weight_decay']:g}, t = {study['t_end']:g}, strang, step {study['step']:g}"
-    lines = [f"{'arm':<22} {'objective':>9} {'train loss':>11} {'test acc.':>10} {'switch at':>10} {'gradients':>10}   energy balance"]
+    lines = [f"{'arm':<23} {'objective':>9} {'train loss':>11} {'test acc.':>10} {'switch at':>9} {'gradients':>10}   energy balance"]
     for row in table:
-        switch = "-" if np.isnan(row.brakes_at) else f"{row.brakes_at:.1f}"
-        numbers_ = f"{row.objective:>9.4f} {row.train_loss:>11.4f} {100 * row.accuracy:>8.1f} % {switch:>10} {row.nfev:>10,}"
+        switch = f"{row.brakes_at:.1f}" if np.isfinite(row.brakes_at) else "never" if row.goal else "-"
+        numbers_ = f"{row.objective:>9.4f} {row.train_loss:>11.4f} {100 * row.accuracy:>8.1f} % {switch:>9} {row.nfev:>10,}"
         shown = f"{'VIOLATED' if row.balance == 'violated' else row.balance} ({100 * row.residual_share:.1f} %)"
-        lines.append(f"{row.arm:<22} {numbers_}   {shown if row.outcome == DONE else row.outcome}")
+        lines.append(f"{row.arm:<23} {numbers_}   {shown if row.outcome == DONE else row.outcome}")
     return [_heading(heading, seconds), *_indented([*lines, *_who_wins(table)])]
 
 
 def _who_wins(table: Table) -> list[str]:
-    """Say plainly who is ahead at equal gradients, and how far behind the goal-switched arm is."""
-    equal = [row for row in table if row.same_cost and row.outcome == DONE]
+    """Say plainly who is ahead at equal gradients, and how far behind the braking arms are."""
+    equal = [row for row in table if row.same_cost and row.outcome == DONE and not (row.goal and np.isnan(row.brakes_at))]
     if not equal:
         return []
-    best = min(equal, key=lambda row: row.objective)
-    sharpest = max(equal, key=lambda row: row.accuracy)
+    best, sharpest = min(equal, key=lambda row: row.objective), max(equal, key=lambda row: row.accuracy)
     lines = [f"lowest objective: {best.arm} ({best.objective:.4f}); best test accuracy: {sharpest.arm} ({100 * sharpest.accuracy:.1f} %)"]
-    goals = [row for row in equal if row.arm.startswith("goal") and np.isfinite(row.brakes_at)]
-    if not goals:
+    braking = [row for row in equal if row.arm.startswith("goal") and np.isfinite(row.brakes_at)]
+    if not braking:
         return [*lines, "no goal was reached"]
-    braked = min(goals, key=lambda row: row.objective)
-    if braked.arm == best.arm:
-        return [*lines, "here braking at the goal is ahead"]
+    braked = min(braking, key=lambda row: row.objective)
+    if braked.objective <= best.objective:
+        return [*lines, "here braking at a goal is ahead"]
     behind = f"{braked.objective:.4f}, {braked.objective / best.objective:.1f} times the best"
     return [
         *lines,
-        f"here braking at a goal does not pay: {braked.arm} ends at {behind}",
-        "it pays where there are wells to choose from, as in (a): docs/results/demo.md says why",
+        f"braking at a goal does not pay here ({behind}): what is left is a slow slide",
+        "along soft directions, at the rate omega^2/gamma; it pays where there are wells to choose, as in (a)",
     ]
 
 

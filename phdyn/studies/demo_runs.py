@@ -44,9 +44,9 @@ def roll(toy: Toy, record: NewRun, *, progress: bool) -> Table:
     for explore, goal in tqdm(cases, disable=not progress, leave=False, desc="(a) multi-well", unit="run"):
         friction = SwitchedFriction(explore, toy.exploit, LossGoal(1 - goal))
         shown = (explore, goal) == (toy.shown, toy.goals[-1])
-        keep = "states" if shown else "energy"
+        keep: dict[str, Any] = {"record": "states" if shown else "energy", "monitor": None}
         ball = HeavyBall(MultiWell(), friction=friction)
-        sol = _finished(simulate(ball, (0.0, toy.t_end), at_rest([toy.start]), method="strang", step=toy.step, record=keep))
+        sol = _finished(simulate(ball, (0.0, toy.t_end), at_rest([toy.start]), method="strang", step=toy.step, **keep))
         if shown:
             sol.save(record.path / SOLUTIONS / "toy.npz")
         row = {"explore": explore, "goal": goal, "loss": _last_loss(sol), "position": float(sol.y[0, -1])}
@@ -80,13 +80,13 @@ class Arm:
 
 def train(arm: Arm) -> Solution:
     """Run an arm; return the run without its system."""
-    V = arm.loss
+    V, span = arm.loss, (0.0, arm.t_end)
+    keep: dict[str, Any] = {"record": "energy", "monitor": None}
     if not arm.frictions:
         start = V.initial_state()[: V.dim]
-        sol = simulate(GradientFlow(V), (0.0, arm.t_end), start, method="RK45", rtol=arm.setting, atol=arm.setting / 1000, record="energy")
+        sol = simulate(GradientFlow(V), span, start, method="RK45", rtol=arm.setting, atol=arm.setting / 1000, **keep)
     else:
-        ball = HeavyBall(V, friction=arm.friction)
-        sol = simulate(ball, (0.0, arm.t_end), V.initial_state(), method="strang", step=arm.setting, record="energy")
+        sol = simulate(HeavyBall(V, friction=arm.friction), span, V.initial_state(), method="strang", step=arm.setting, **keep)
     return replace(sol, system=None)
 
 
@@ -104,9 +104,9 @@ def train_arms(config: Config, record: NewRun, executor: Executor | None, *, pro
     time = first.switches.first()
     arms = [
         *goals,
-        *([arm(f"the first, at t = {time:.1f}", low, high, goal=time)] if np.isfinite(time) else []),
+        *([arm(f"the same at t = {time:.1f}", low, high, goal=time)] if np.isfinite(time) else []),
         *(arm(f"constant {friction:g}", friction) for friction in (low, middle, high)),
-        arm(f"{middle:g}, {released:g} from {100 * study.release:g} %", middle, released, goal=LossGoal(study.release)),
+        arm(f"{middle:g}, then {released:g} at {100 * study.release:g} %", middle, released, goal=LossGoal(study.release)),
         arm("gradient flow, RK45"),
     ]
     run_all: Callable[..., Iterable[Solution]] = map if executor is None else executor.map
@@ -115,7 +115,8 @@ def train_arms(config: Config, record: NewRun, executor: Executor | None, *, pro
     for one, sol in zip(arms, done, strict=True):
         _finished(sol)
         sol.save(record.path / SOLUTIONS / f"digits-{len(rows)}.npz")
-        rows.append({"arm": one.label, **_trained(V, sol, data), "same_cost": bool(one.frictions), **_verdict(sol)})
+        kind = {"goal": one.goal is not None, "same_cost": bool(one.frictions)}
+        rows.append({"arm": one.label, **_trained(V, sol, data), **kind, **_verdict(sol)})
     record.save_solution(first)
     record.numbers["digits"] = {"parameters": V.dim, "images": len(data.x_train)}
     return _as_table(rows)

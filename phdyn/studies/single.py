@@ -68,7 +68,7 @@ class Friction:
     Parameters
     ----------
     rate : float, optional
-        Constant friction; without it, explore, exploit and goal are needed.
+        Constant friction. With nothing given at all there is none.
     explore, exploit : float, optional
         Friction before and after the goal.
     goal : LossGoal, optional
@@ -86,11 +86,11 @@ class Friction:
         Raises
         ------
         ArgumentError
-            Neither a rate nor the three others.
+            A rate and a goal, or only some of explore, exploit and goal.
         """
         switched = (self.explore, self.exploit, self.goal)
-        if self.rate is not None and switched == (None, None, None):
-            return self.rate
+        if switched == (None, None, None):
+            return self.rate or 0.0
         if self.rate is None and self.explore is not None and self.exploit is not None and self.goal is not None:
             return SwitchedFriction(self.explore, self.exploit, self.goal)
         raise ArgumentError("friction needs either rate, or explore, exploit and goal")
@@ -112,7 +112,7 @@ class System:
 
     potential: Landscape | None = None
     network: Network | None = None
-    friction: Friction = field(default_factory=lambda: Friction(rate=0.0))
+    friction: Friction = field(default_factory=Friction)
     mass: float = 1.0
 
 
@@ -226,8 +226,11 @@ def draw(run: runs.Run, folder: str | Path) -> list[Path]:
     if sol.energy is None or len(sol.energy.t) < 2:
         return []
     parts: dict[str, Callable[[Solution], Any]] = {"energies": plots.plot_energy, "loss": plots.plot_loss}
-    if sol.q is not None and len(sol.t) > 2:
-        parts |= {1: {"phase": plots.plot_phase}, 2: {"path": plots.plot_path}}.get(len(sol.q), {})
+    dim = len(sol.q) if sol.q is not None and len(sol.t) > 2 else 0
+    if dim == 1:
+        parts["phase"] = plots.plot_phase
+    elif dim == 2:
+        parts["path"] = plots.plot_path
     saved = []
     for name, part in parts.items():
         axes = part(sol)

@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 
 import phdyn
 from phdyn import ArgumentError, HeavyBall, NetworkLoss, simulate
+from phdyn.methods.scipy_adaptive import ScipyAdaptive
 from phdyn.networks import mlp
 
 SCIPY = ["RK45", "DOP853", "Radau", "LSODA"]
@@ -72,7 +73,7 @@ def test_a_terminal_count_is_scipys(name):
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_t_eval_is_read_off_the_path(name):
-    """scipy's methods read their own interpolant, as scipy does; torchdiffeq's phdyn's cubic, whose error is the steps' size to the fourth."""
+    """scipy's methods read their own interpolant, as scipy does; torchdiffeq's phdyn's cubic, of order 4 in the step."""
     times = np.linspace(0.0, 10.0, 33)
     sol = simulate(Counted(), (0.0, 10.0), [1.2, 0.3], method=name, rtol=1e-9, atol=1e-12, t_eval=times)
     exact = solve_ivp(Counted(), (0.0, 10.0), [1.2, 0.3], method="DOP853", rtol=1e-13, atol=1e-14, t_eval=times)
@@ -157,6 +158,25 @@ def test_locating_an_event_rejects_no_step(name):
     np.testing.assert_array_equal(loud.t, quiet.t)
 
 
+def test_rejections_while_locating_are_not_the_runs():
+    """A method that rejects three tries whenever it is asked for a shorter step reports none of them."""
+
+    class Hesitant(ScipyAdaptive):
+        def march(self, motion, start, t_end, observe, control):
+            if control.first_step is not None:
+                motion.nrejected += 3
+            super().march(motion, start, t_end, observe, control)
+
+    def here(t, x):
+        return x[0] - 0.4
+
+    method = Hesitant("RK45", 5, "here", explicit=True)
+    sol = simulate(HeavyBall(CoupledPendulums(), friction=0.3), (0, 6), FORCED_START, method=method, events=here)
+    usual = simulate(HeavyBall(CoupledPendulums(), friction=0.3), (0, 6), FORCED_START, method="RK45")
+    assert len(sol.t_events[0]) > 0
+    assert sol.nrejected == usual.nrejected
+
+
 # --- when they cannot go on -----------------------------------------------------------------------------------------------------------
 def undefined(t, y):
     return np.array([1.0, 0.0]) if y[0] < 0.55 else np.array([np.nan, 0.0])
@@ -218,13 +238,14 @@ def test_an_exception_and_a_budget_keep_what_was_computed(name):
 # --- precision ------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["RK45", "dopri5"])
 def test_a_float32_network(name):
-    """scipy's solvers work in float64 with gradients cast; torchdiffeq in float32. What comes back is float32, as close as float32 allows."""
+    """scipy's solvers work in float64 with gradients cast, torchdiffeq's in float32; what comes back is float32."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(20, 3, generator=generator)
+    targets = torch.sin(inputs.sum(1, keepdim=True))
 
     def run(dtype, method, rtol):
         torch.manual_seed(1)
-        V = NetworkLoss(mlp((3, 5, 1)).to(dtype), torch.nn.functional.mse_loss, inputs.to(dtype), torch.sin(inputs.sum(1, keepdim=True)).to(dtype))
+        V = NetworkLoss(mlp((3, 5, 1)).to(dtype), torch.nn.functional.mse_loss, inputs.to(dtype), targets.to(dtype))
         return V, simulate(HeavyBall(V, friction=0.3), (0, 10), V.initial_state(), method=method, rtol=rtol, atol=rtol / 100)
 
     V, single = run(torch.float32, name, 1e-5)
@@ -240,7 +261,7 @@ def test_a_float32_network(name):
 
 @pytest.mark.parametrize("name", ["Radau", "LSODA"])
 def test_a_dense_jacobian_has_a_limit(name):
-    with pytest.raises(ArgumentError, match="GiB|MiB"):
+    with pytest.raises(ArgumentError, match=r"GiB|MiB"):
         simulate(lambda t, y: -y, (0, 1), np.ones(6000), method=name)
     assert simulate(lambda t, y: -y, (0, 1), np.ones(6000), method="RK45", record="ends").success
 

@@ -84,7 +84,7 @@ def test_a_registered_method_works_by_name(catalogue):
 
 @pytest.mark.parametrize("thing", ["strang", 3, object(), lambda t, x: x])
 def test_what_is_no_method_is_not_registered(catalogue, thing):
-    with pytest.raises(ArgumentTypeError, match="is no method: it lacks .*march"):
+    with pytest.raises(ArgumentTypeError, match=r"is no method: it lacks .*march"):
         register(thing)
     if not isinstance(thing, str):
         with pytest.raises(ArgumentTypeError, match="is no method"):
@@ -116,7 +116,8 @@ def test_the_table():
     whole = table()
     assert list(whole["method"]) == list(names())
     rows = {row.method: row for row in whole}
-    assert (rows["strang"].order, rows["strang"].gradients, rows["strang"].setting, rows["strang"].systems) == ("2", "1", "step", "HeavyBall")
+    strang = rows["strang"]
+    assert (strang.order, strang.gradients, strang.setting, strang.systems) == ("2", "1", "step", "HeavyBall")
     assert (rows["LSODA"].order, rows["LSODA"].gradients, rows["LSODA"].setting) == ("1 to 12", "adaptive", "rtol, atol")
     assert rows["rk4"].systems == "all, and fun(t, x)"
     assert len(table(recommended=True)) == 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import FORCED_START, CoupledPendulums, forced, one_step
 from scipy.integrate import solve_ivp
@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 import phdyn
 from phdyn import ArgumentError, GradientFlow, HeavyBall, PortHamiltonianSystem, simulate
 from phdyn.methods import ButcherTableau
+from phdyn.methods.stepping import Control
 from phdyn.motion import bind
 from phdyn.vectors import vectors_of
 
@@ -49,6 +50,7 @@ def test_inconsistent_tableaux_are_refused(rows, weights, nodes, message):
         ButcherTableau("mine", 2, rows, weights, nodes, "here")
 
 
+@settings(deadline=None)
 @given(st.floats(0.05, 1.0))
 def test_every_two_stage_method_of_order_two(node):
     """The family b2 = 1/(2 c): one step of y' = y is 1 + h + h^2/2 for all of it."""
@@ -123,13 +125,13 @@ def test_order_on_a_port_hamiltonian_system(order):
     """Three components, H not quadratic, R and G depending on x, a driven port."""
     J = np.array([[0, 1, -0.5], [-1, 0, 0.3], [0.5, -0.3, 0]])
 
-    def H(x):
+    def H(x):  # noqa: N802
         return (1 - torch.cos(x) + x**4 / 8).sum(-1)
 
-    def R(x):
+    def R(x):  # noqa: N802
         return 0.2 * torch.diag(1 + x * x)
 
-    def G(x):
+    def G(x):  # noqa: N802
         return torch.stack([torch.ones_like(x[0]), torch.zeros_like(x[0]), torch.sin(x[1])])[:, None]
 
     def field(t, y):
@@ -175,8 +177,6 @@ def test_until_leaves_the_step_as_it_was():
         np.testing.assert_array_equal(step.x1, kept[0])
         assert (step.V1, step.d1, step.t1) == kept[1:]
         return False
-
-    from phdyn.methods.stepping import Control
 
     phdyn.methods.get("rk4").march(motion, motion.knot(0.0, x), 0.3, observe, Control(0.1, 0.0))
     for t, start, end in seen:

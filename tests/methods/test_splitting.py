@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import FORCED_START, HENON_START, CoupledPendulums, damped, forced, one_step
 
@@ -62,6 +62,7 @@ def test_blanes_moan_6_implies_the_printed_middle():
     np.testing.assert_allclose((kicks[5], drifts[5]), (0.2366699247869311, 0.20477705429147), rtol=0, atol=3e-15)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-2, 2), max_size=6), st.lists(st.floats(-2, 2), max_size=6), st.sampled_from(["kick", "drift"]))
 def test_inconsistent_palindromes_cannot_be_written(kicks, drifts, first):
     outer, inner = (kicks, drifts) if first == "kick" else (drifts, kicks)
