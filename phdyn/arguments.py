@@ -12,6 +12,7 @@ import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError, StabilityWarning
 from phdyn.events import Event, Guard, LossGoal
+from phdyn.friction import ConstantFriction
 from phdyn.methods.catalogue import check_fit, resolve
 from phdyn.methods.splitting import Splitting, check_stability
 from phdyn.methods.stepping import Control
@@ -252,8 +253,8 @@ def _check_laws(system: Any, t0: float, method: Method, control: Control) -> Non
     if not np.isfinite(rates).all():
         raise ArgumentError(f"friction is {max(rates)} at t = {t0:g}: a finite rate is needed at the start")
     if isinstance(method, Splitting) and control.step is not None:
-        strongest = max(rates) / float(np.min(system.mass))
-        warning = check_stability(method, max(strongest, 0.0), control.step)
+        constant = [rate for rate, law in zip(rates, system.laws.values(), strict=True) if isinstance(law, ConstantFriction)]
+        warning = check_stability(method, max(constant, default=0.0) / float(np.min(system.mass)), control.step)
         if warning:
             warnings.warn(warning, StabilityWarning, stacklevel=4)
 

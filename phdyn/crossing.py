@@ -360,6 +360,8 @@ def refine(watch: Watch, step: Step, theta: Any, *, after: float, slope: Any = N
         moved = _moved(step, part, dt)
         g_moved = watch.value(moved.end_view())
         better = np.abs(g_moved) < np.abs(g)
+        if slope is not None:  # the method's own rate of the guard instead of the path's: a secant
+            slope = np.where(dt != 0, (g_moved - g) / np.where(dt != 0, dt, 1.0), slope)
         part, g = part.pick(better, moved), np.where(better, g_moved, g)
         if not np.any(better):
             break

@@ -176,7 +176,8 @@ def test_scipys_rational_problem(method: str, direction: int, forward: bool) -> 
         np.testing.assert_allclose(ours, scipys, rtol=1e-12)
     for ours, scipys in zip(mine.y_events, theirs.y_events, strict=True):
         np.testing.assert_allclose(ours.reshape(-1, 2), np.reshape(scipys, (-1, 2)), rtol=1e-11)
-    assert mine.nfev == theirs.nfev + (1 if method != "Radau" else mine.nfev - theirs.nfev - 1) or method in ("LSODA", "Radau")
+    if method != "Radau":  # scipy leaves out what its difference Jacobians cost
+        assert mine.nfev == theirs.nfev
 
 
 @pytest.mark.parametrize("method", ["rk4", "dopri5", "dopri8"])
@@ -309,6 +310,8 @@ def test_events_get_the_arguments_of_fun() -> None:
 @pytest.mark.parametrize(("method", "options"), ALL)
 def test_guards_on_what_the_step_knows(method: str, options: dict[str, float]) -> None:
     halves = Guard(lambda point: point.kinetic - point.potential, name="T = V")
+    if method in ADAPTIVE:  # a black box that falls and rises within one step is not seen (nor by scipy)
+        options = {**options, "max_step": 0.1}
     sol = run(method, options, [halves, TimeReached(3.0), TurningPoint(), GradientNorm(0.1)], span=(0.0, 5.0))
     equal, time, turns, flat = sol.t_events
     np.testing.assert_allclose(time, [3.0], atol=8 * EPS * 3)

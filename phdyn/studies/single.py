@@ -232,10 +232,11 @@ def draw(run: runs.Run, folder: str | Path) -> list[Path]:
     elif dim == 2:
         parts["path"] = plots.plot_path
     saved = []
-    for name, part in parts.items():
-        axes = part(sol)
-        saved.append(plots.save(axes, Path(folder) / name, run=run))
-        plt.close(np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True))
+    with np.errstate(over="ignore"):  # a run that blew up fills the axes to the largest number
+        for name, part in parts.items():
+            axes = part(sol)
+            saved.append(plots.save(axes, Path(folder) / name, run=run))
+            plt.close(np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True))
     return saved
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import phdyn
 from phdyn import runs
 from phdyn.potentials import MultiWell
 from phdyn.studies import demo
+from phdyn.studies.demo_report import failures
 from phdyn.studies.demo_runs import Arm, network_loss, train
 
 WELLS = {0.7: 1.952, 0.4: 0.868, 0.1: 0.217, 0.03: 0.0}  # loss at the end, by the fraction of the initial loss at which it brakes
@@ -126,14 +126,19 @@ def test_an_executor_changes_nothing(study, tmp_path, monkeypatch):
     np.testing.assert_array_equal(parallel.tables["digits"]["nfev"], study.tables["digits"]["nfev"])
 
 
-def test_failures_are_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "draw", no_figures)
-    methods = replace(SMALL.methods, settings={"strang": (0.1, 0.05), "explicit-euler": (0.4,), "yoshida-4": (0.5,)}, friction=30.0)
-    study = demo.run(replace(SMALL, methods=methods), tmp_path)
-    assert study.failures[0] == "explicit-euler, step 0.4: energy balance violated"
-    assert study.failures[1].startswith("yoshida-4, step 0.5: method 'yoshida-4' runs friction backwards")
-    text = demo.report(runs.open_run(study.folder))
-    assert "1 of 16 runs stopped, 1 balance violated:" in text
+def test_failures_are_reported(study, tmp_path):
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(study.folder, spoilt)
+    rows = (spoilt / "methods.csv").read_text().splitlines()
+    stopped = next(k for k, row in enumerate(rows) if row.startswith("sgd,"))
+    rows[stopped] = rows[stopped].replace(",done", ",status -2: loss is nan after t = 1")
+    rows[1] = rows[1].replace(",balanced", ",violated")
+    (spoilt / "methods.csv").write_text("\n".join(rows) + "\n")
+    run = runs.open_run(spoilt)
+    assert failures(run) == ("strang, step 0.1: energy balance violated", "sgd, step 0.05: status -2: loss is nan after t = 1")
+    text = demo.report(run)
+    assert "1 of 18 runs stopped, 1 balance violated:" in text
+    assert next(line for line in text.splitlines() if "  sgd " in line).endswith("status -2: loss is nan after t = 1")
 
 
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
