@@ -54,10 +54,10 @@ def draw_wells(ax: Axes, runs: dict[float, Any]) -> None:
         ax.plot(switch.x_before[0], switch.hamiltonian, "D", color=colour, markersize=4)
         ax.plot(sol.q[0, -1], sol.energy.potential[-1], "o", color=colour, markersize=6)
     ax.plot(START, runs[LATE].energy.hamiltonian[0], "o", color="white", markeredgecolor="black", markersize=6)
-    ax.annotate("start at rest", (START, 4.52), (-4, 6), textcoords="offset points", ha="right", fontsize=7)
-    ax.annotate("brakes at 70 %:\nends at 1.952", (6.25, 1.95), (5.55, 0.45), color=LOOKS[EARLY][0], fontsize=7, ha="center", va="center")
-    ax.annotate("brakes at 3 %: ends at 0", (0.0, 0.0), (-1.5, 4.75), color=LOOKS[LATE][0], fontsize=7, ha="left", va="center")
-    ax.set(xlim=(-1.6, 7.9), ylim=(-0.5, 5.4), xlabel="position q", ylabel="loss V, energy H")
+    ax.text(START - 0.05, 4.95, "starts at rest", ha="right", fontsize=7)
+    ax.text(6.2, 1.55, "brakes at 70 %\nof its loss:\nends at 1.952", color=LOOKS[EARLY][0], fontsize=7, ha="center", va="top")
+    ax.text(-1.4, 4.62, "brakes at 3 % of its loss: ends at 0", color=LOOKS[LATE][0], fontsize=7, ha="left", va="bottom")
+    ax.set(xlim=(-1.6, 7.9), ylim=(-0.5, 5.6), xlabel="position q", ylabel="loss V, energy H")
 
 
 def draw_energies(ax: Axes, runs: dict[float, Any]) -> None:
@@ -69,11 +69,11 @@ def draw_energies(ax: Axes, runs: dict[float, Any]) -> None:
         ax.plot(energy.t, energy.potential, color=colour, linestyle=dashes, linewidth=0.6)
         switch = sol.switches[0]
         ax.plot(switch.time, switch.hamiltonian, "D", color=colour, markersize=4)
-    ax.annotate("energy H", (2.6, 4.0), (2.6, 4.35), fontsize=7, ha="center")
-    ax.annotate("loss V", (2.9, 1.2), (2.45, 0.55), fontsize=7, ha="right")
-    ax.annotate("ends high", (9.0, 1.952), (8.9, 2.15), color=LOOKS[EARLY][0], fontsize=7, ha="right", va="bottom")
-    ax.annotate("ends lowest", (9.0, 0.0), (8.9, 0.2), color=LOOKS[LATE][0], fontsize=7, ha="right", va="bottom")
-    ax.set(xlim=(0, 9), ylim=(-0.3, 5.2), xlabel="time t", ylabel="energy")
+    ax.text(2.3, 4.5, "energy H", fontsize=7, ha="left")
+    ax.text(1.4, 3.55, "loss V", fontsize=7, ha="center")
+    ax.text(8.9, 2.1, "braked early: stays high", color=LOOKS[EARLY][0], fontsize=7, ha="right", va="bottom")
+    ax.text(8.9, 0.15, "braked late: lowest", color=LOOKS[LATE][0], fontsize=7, ha="right", va="bottom")
+    ax.set(xlim=(0, 9), ylim=(-0.3, 5.4), xlabel="time t", ylabel="loss V, energy H")
 
 
 def draw_methods(ax: Axes) -> None:
@@ -96,7 +96,7 @@ def draw() -> plt.Figure:
         axes = right.subplots()
         draw_methods(axes)
         left.suptitle("Who brakes early, loses: a ball in a landscape of wells", x=0.02, ha="left", fontsize=8)
-        right.suptitle("Nine methods on the flow of a network (1,210 parameters)", x=0.02, ha="left", fontsize=8)
+        right.suptitle("What an error costs: a network's flow by nine methods", x=0.02, ha="left", fontsize=8)
     return figure
 
 

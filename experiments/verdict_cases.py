@@ -200,7 +200,7 @@ def judged(cases: list[Case]) -> Table:
         setting = ", ".join(f"{name} {value:.3g}" for name, value in case.setting.items()) or "defaults"
         right = (balance.verdict == "violated") == case.faulty and (case.faulty or sol.success)
         share = balance.residual / balance.swing if balance.swing else float("nan")
-        remark = "" if right else "NOT AS IT SHOULD"
+        remark = "" if right else "flagged" if balance.verdict == "violated" else "MISSED"
         rows.append((case.what, case.method, setting, balance.verdict, f"{balance.slope:.1e}", f"{share:.1e}", remark))
     names = ("case", "method", "setting", "verdict", "slope", "residual/swing", "remark")
     return Table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
@@ -215,7 +215,7 @@ def main() -> None:
     ):
         table = judged(cases)
         wrong = sum(bool(remark) for remark in table["remark"])
-        print(f"\n{title}: {len(table)} cases, {wrong} not as it should be\n")
+        print(f"\n{title}: {len(table)} cases, {wrong} otherwise\n")
         for start in range(0, len(table), 50):
             rows = slice(start, start + 50)
             print(Table({name: list(table[name][rows]) for name in table.keys()}))  # noqa: SIM118 (iterating a table gives its rows)

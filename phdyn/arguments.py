@@ -57,12 +57,12 @@ class Plan:
     @property
     def transitions(self) -> list[tuple[str, str, Event]]:
         """The edges of the system's mode graph."""
-        return getattr(self.system, "transitions", [])
+        return list(getattr(self.system, "transitions", []))
 
     @property
     def first_mode(self) -> str:
         """The mode in which a fresh run starts."""
-        return next(iter(getattr(self.system, "laws", {"": None})))
+        return str(next(iter(getattr(self.system, "laws", {"": None}))))
 
     @property
     def setting(self) -> str:
@@ -87,10 +87,12 @@ class Plan:
         if hasattr(self.system, "potential"):
             part = describe(self.system.potential)
             return f"{type(self.system).__name__}({part if 'n = ' in part else f'{part}, n = {self.motion.dim}'})"
-        return repr(self.system) if hasattr(self.system, "energy") else f"fun {getattr(self.system, '__name__', '')}, {self.motion.size} components"
+        if hasattr(self.system, "energy"):
+            return repr(self.system)
+        return f"fun {getattr(self.system, '__name__', '')}, {self.motion.size} components"
 
 
-def prepare(  # noqa: PLR0913
+def prepare(
     system: Any,
     t_span: Any,
     x0: Any,
@@ -131,6 +133,9 @@ def prepare(  # noqa: PLR0913
     before = x0 if isinstance(x0, State) else None
     if before is not None and before.t != t0:
         raise ArgumentError(f"t_span starts at {t0:g}, the state to go on from is at t = {before.t:g}: start there")
+    modes = getattr(system, "laws", {"": None})
+    if before is not None and before.mode not in modes:
+        raise ArgumentError(f"the state to go on from is in mode '{before.mode}', the system has {', '.join(map(repr, modes))}")
     start = x0 if before is None else before.x
     vectors, x = vectors_of(start)
     _check_shape(system, x)
@@ -199,8 +204,18 @@ def _check_precision(system: Any, x: Any) -> None:
         raise ArgumentError(f"x0 is {given}, the network {network}: use V.initial_state(), or convert x0 or the model")
 
 
-def _checked_control(  # noqa: PLR0913
-    method: Method, system: Any, t0: float, t_end: float, step: Any, rtol: Any, atol: Any, max_step: Any, first_step: Any, dense: bool, dtype: Any
+def _checked_control(
+    method: Method,
+    system: Any,
+    t0: float,
+    t_end: float,
+    step: Any,
+    rtol: Any,
+    atol: Any,
+    max_step: Any,
+    first_step: Any,
+    dense: bool,
+    dtype: Any,
 ) -> Control:
     name, sign = method.name, 1.0 if t_end > t0 else -1.0
     if method.fixed:
@@ -272,7 +287,8 @@ def _check_jacobian(method: Method, motion: Motion) -> None:
     if getattr(method, "dense_jacobian", False) and motion.size > _JACOBIAN_LIMIT:
         need = motion.size**2 * 8 / 2**30
         raise ArgumentError(
-            f"method '{method.name}' keeps a dense Jacobian: {need:.1f} GiB for {motion.size:,} components; use 'RK45', 'DOP853' or a splitting"
+            f"method '{method.name}' keeps a dense Jacobian: {need:.1f} GiB for {motion.size:,} components;"
+            " use 'RK45', 'DOP853' or a splitting"
         )
 
 

@@ -326,11 +326,11 @@ def cubic_root(v0: Any, v1: Any, s0: Any, s1: Any) -> Any:
     """
     c2, c3 = 3 * (v1 - v0) - 2 * s0 - s1, 2 * (v0 - v1) + s0 + s1
     low, high = np.zeros_like(v0, dtype=np.float64), np.ones_like(v0, dtype=np.float64)
-    theta = v0 / (v0 - v1)
+    theta = np.asarray(v0 / (v0 - v1))
     for _ in range(60):
         height = v0 + theta * (s0 + theta * (c2 + theta * c3))
         low, high = np.where(height > 0, theta, low), np.where(height > 0, high, theta)
-        slope = s0 + theta * (2 * c2 + theta * 3 * c3)
+        slope = np.asarray(s0 + theta * (2 * c2 + theta * 3 * c3))
         with np.errstate(divide="ignore", invalid="ignore"):
             newton = theta - height / slope
         inside = (newton > low) & (newton < high)

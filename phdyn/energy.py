@@ -7,7 +7,6 @@ verdict regresses the residual on the dissipated work instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,10 +176,11 @@ class Account:
         if self.keep == "ends":
             return
         if self.keep == "thin":
-            rows = rows[(-self.number) % self.stride :: self.stride]
+            rows = rows[(-self.number) % self.stride :: self.stride].copy()  # a view would keep every row alive
         self.number += entered
-        self.kept.append(rows)
-        self.count += len(rows)
+        if len(rows):
+            self.kept.append(rows)
+            self.count += len(rows)
         while self.keep == "thin" and self.count > ROWS:
             kept = np.concatenate(self.kept)[::2]
             self.kept, self.count, self.stride = [kept], len(kept), 2 * self.stride
@@ -269,8 +269,8 @@ def judge(account: Account, kind: str, heading: str, eps: float) -> EnergyBalanc
 
     With r the residual, W the dissipated work, c the slope of r on W (weights: step lengths) and R2 the share of r's variance it explains,
     a balance is violated when friction feeds energy in; when more than a tenth of friction's work is missing or invented (|c| > 0.1, with
-    R2 > 0.05); when r exceeds a tenth of the energy's swing; or, without friction, when r drifts by more than a hundredth of it. It is coarse
-    when r exceeds a hundredth of the swing. Rounding is never blamed: all of it counts above ``8 eps sqrt(steps) (|V| + T)``.
+    R2 > 0.05); when r exceeds a tenth of the energy's swing; or, without friction, when r drifts by more than a hundredth of it. It is
+    coarse when r exceeds a hundredth of the swing. Rounding is never blamed: all of it counts above ``8 eps sqrt(steps) (|V| + T)``.
     """
     sums, last = account.sums, account.last
     _, kinetic, potential, dissipated, supplied, injected = (float(v) for v in last)
@@ -314,7 +314,8 @@ def _violation(sums: Sums, kind: str, swing: float, noise: float, eps: float) ->
     if visible and abs(slope) * sums.total > noise and abs(slope) > 0.1 and explained > 0.05:
         return f"{100 * abs(slope):.0f} % of the work that friction should do is missing or invented by the method"
     if visible and sums.largest > 0.1 * swing:
-        return f"the residual is {100 * sums.largest / swing:.0f} % of the energy's swing: the step is too coarse, or the gradient is not V's"
+        share = 100 * sums.largest / swing if swing > 0 else float("inf")
+        return f"the residual is {share:.0f} % of the energy's swing: the step is too coarse, or the gradient is not V's"
     drift = abs(sums.slope(0)[0]) * sums.weight
     if sums.total <= noise and visible and drift > 0.01 * swing:
         return f"energy drifts by {drift:.1e} although nothing dissipates it"

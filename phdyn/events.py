@@ -187,7 +187,7 @@ def name_of(event: Event) -> str:
 def _check_terminal(terminal: Any, name: str) -> None:
     if terminal is None or isinstance(terminal, (bool, np.bool)):
         return
-    if not (isinstance(terminal, Real) and 0 <= terminal < float("inf") and terminal == int(terminal)):
+    if not (isinstance(terminal, (int, float, np.integer, np.floating)) and 0 <= terminal < float("inf") and terminal == int(terminal)):
         raise ArgumentError(f"event '{name}': terminal is {terminal!r}: True, False or a positive number of occurrences is needed")
 
 

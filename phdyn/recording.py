@@ -192,15 +192,21 @@ class Observer:
         motion.max_nfev = float("inf")
         show_in_module(motion, x)
         point = Point(motion, t, x, known)
-        self.columns["time"].append(t)
-        for name, part in self.parts.items():
-            due = number % part.steps == 0
-            value = part.function(point) if due else float("nan")
-            try:
-                self.columns[name].append(float(value))
-            except (TypeError, ValueError) as error:
-                raise ArgumentError(f"observable '{name}' returned {value!r}: one number is needed") from error
-        motion.nfev, motion.nvev, motion.max_nfev = counted
+        try:
+            with torch.enable_grad():  # a solver of torch's may have switched it off
+                row = [self._value(name, part, point) if number % part.steps == 0 else float("nan") for name, part in self.parts.items()]
+        finally:
+            motion.nfev, motion.nvev, motion.max_nfev = counted
+        for name, value in zip(self.columns, [t, *row], strict=True):
+            self.columns[name].append(value)
+
+    @staticmethod
+    def _value(name: str, part: Every, point: Point) -> float:
+        value = part.function(point)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"observable '{name}' returned {value!r}: one number is needed") from error
 
     def table(self) -> Table:
         """Return what was observed."""

@@ -26,7 +26,7 @@ _FIRST_LOOK = 64
 """The monitor looks at this step, and each time the number of steps has doubled."""
 
 
-def simulate(  # noqa: PLR0913 (solve_ivp's arguments, and what is phdyn's)
+def simulate(
     system: Any,
     t_span: tuple[float, float],
     x0: Any,
@@ -66,8 +66,8 @@ def simulate(  # noqa: PLR0913 (solve_ivp's arguments, and what is phdyn's)
     rtol, atol : float
         For adaptive methods; 1e-6 and 1e-9, tighter than scipy's defaults, at which weakly damped runs fail their energy balance.
     max_step, first_step : float, optional
-        For adaptive methods. With a plain callable input u, max_step defaults to a hundredth of the span: an adaptive method steps over what it
-        has not seen.
+        For adaptive methods. With a plain callable input u, max_step defaults to a hundredth of the span: an adaptive method steps over
+        what it has not seen.
     t_eval : (k,) array_like, optional
         Times at which to keep the state, instead of what ``record`` says.
     dense_output : bool
@@ -159,7 +159,8 @@ class _Run:
         self.nsteps = 0
         self.done = self.interrupted = False
         self.attention: float = 0
-        self.status, self.message, self.exception = 0, "", None
+        self.status, self.message = 0, ""
+        self.exception: BaseException | None = None
         self.looked = _FIRST_LOOK
         self.warned = False
         self.last: Step | None = None
@@ -194,7 +195,9 @@ class _Run:
 
     def _attend(self) -> float:
         """Return the number of the next step at which something other than events, account and states is due."""
-        due = [1 if self.nsteps == 0 else np.inf, self.looked if self.plan.monitor else np.inf, self.plan.max_steps, self.observer.due(self.nsteps + 1), self.progress.due(self.nsteps)]
+        first = 1 if self.nsteps == 0 else np.inf
+        look = self.looked if self.plan.monitor else np.inf
+        due = [first, look, self.plan.max_steps, self.observer.due(self.nsteps + 1), self.progress.due(self.nsteps)]
         return 0.0 if self.interrupted else float(min(due))
 
     # --- the loop -------------------------------------------------------------------------------------------------------------
@@ -257,7 +260,7 @@ class _Run:
         while not self.done and abs(stop - self.knot.t) > 0 and (stop - self.knot.t) * (self.plan.t_end - self.plan.t0) > 0:
             if motion.has_energy:
                 self.knot.f = None
-            self.last, steps = None, self.nsteps
+            steps = self.nsteps
             self.method.march(motion, self.knot, stop, self.observe, control)
             if self.last is not None:
                 self.knot, self.last = self.last.end(), None
@@ -441,7 +444,8 @@ class _Run:
         waiting = [one for one in missed if one.transition is not None and one.transition[0] == self.mode]
         energy = self.account.energy() if motion.has_energy else None
         balance = self.account.balance(self.method.kind, plan.heading, plan.eps) if motion.has_energy else None
-        events = [one for one in self.watches if one.index is not None] or [None] * len(plan.events)  # none was looked at
+        watched = [one for one in self.watches if one.index is not None]
+        events: list[Watch | None] = [*watched] or [None] * len(plan.events)  # none was looked at
         return Solution(
             t=t,
             y=y,

@@ -76,6 +76,7 @@ class DenseOutput:
     paths: list[Callable[[float], Any]]
 
     def __call__(self, t: Any) -> np.ndarray[Any, Any]:
+        """Return the state at t, a number or an array of times."""
         times = np.asarray(t, dtype=np.float64)
         if times.ndim == 0:
             return self._one(float(times))
@@ -255,7 +256,8 @@ class Solution:
         return "\n".join(lines)
 
 
-_PLAIN = ("nfev", "nvev", "njev", "nlu", "nsteps", "nrejected", "t_end", "status", "message", "success", "setting", "label", "split", "units")
+_COUNTS = ("nfev", "nvev", "njev", "nlu", "nsteps", "nrejected")
+_PLAIN = (*_COUNTS, "t_end", "status", "message", "success", "setting", "label", "split", "units")
 
 
 def load(path: str | Path) -> Solution:

@@ -174,15 +174,19 @@ class SplittingStepper:
             else:
                 axpy(self.last, g, p)
         step.V1, step.g1, step.dissipated, step.supplied = height, g, dissipated, supplied
-        w = motion.inverse_mass
-        if type(w) is float:
-            step.T1 = 0.5 * w * dot(p, p)
-            step.d1 = w * dot(g, p)
-        else:
-            step.T1, step.d1 = motion.kinetic(self.x), motion.climb(t1, self.x, g)
-        step.slope1 = dot(g, g)
+        self._look_at_end(p, g)
         if forced and self.method.requires_quadratic_kinetic:
             step.supplied = gauss_work(step)[1]
+
+    def _look_at_end(self, p: Array, g: Array) -> None:
+        """Fill in the energies and slopes at the step's end."""
+        step, motion, dot = self.step, self.motion, self.motion.vectors.dot
+        w = motion.inverse_mass
+        if type(w) is float:
+            step.T1, step.d1 = 0.5 * w * dot(p, p), w * dot(g, p)
+        else:
+            step.T1, step.d1 = motion.kinetic(self.x), motion.climb(step.t1, self.x, g)
+        step.slope1 = dot(g, g)
 
     def start(self) -> Knot:
         """Return the start of the step just taken."""
