@@ -142,7 +142,7 @@ def draw(table: Table) -> Any:
             ax.plot(row.change_percent, k, "s" if row.arm.startswith("constant") else "o", color=plots.style.BLUE, label=row.arm)
         ax.axvline(0, color="0.3", linewidth=0.8)
         ax.set_yticks(range(len(rows)), [row.arm for row in rows])
-        ax.set_xlabel("objective at the end, against the best constant friction (%)")
+        ax.set_xlabel("change of the objective (%)")
         ax.set_ylabel("")
         plt.setp(ax.get_yticklabels(), fontsize=plots.style.SMALL)
     return ax

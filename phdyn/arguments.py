@@ -151,6 +151,8 @@ def prepare(
     _check_laws(system, t0, chosen, control)
     _check_record(record, monitor, t_eval, control, t0, t_end, x, dtype)
     _check_jacobian(chosen, motion)
+    times = _checked_times(t_eval, t0, t_end)
+    budgets = int(_checked_budget(max_steps, "max_steps")), int(_checked_budget(max_switches, "max_switches"))
     stops = _stops(system, t0, t_end)
     motion.on_stretch(t0, stops[0])
     motion.check(t0, x)
@@ -166,11 +168,11 @@ def prepare(
         events=_listed(events, args),
         has_events=events is not None,
         record=record,
-        t_eval=_checked_times(t_eval, t0, t_end),
+        t_eval=times,
         dense=dense,
         monitor=monitor,
-        max_steps=int(_checked_budget(max_steps, "max_steps")),
-        max_switches=int(_checked_budget(max_switches, "max_switches")),
+        max_steps=budgets[0],
+        max_switches=budgets[1],
         dtype=dtype,
     )
     return plan, x

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +89,10 @@ def _parser() -> ArgumentParser:
     """Return the parser of all commands; it raises instead of exiting."""
     from jsonargparse import ArgumentParser
 
-    from phdyn import __version__
     from phdyn.studies import demo, single
 
     parser = ArgumentParser(prog="phdyn", description="Training as port-Hamiltonian motion: studies and single runs.", exit_on_error=False)
-    parser.add_argument("--version", action="version", version=f"phdyn {__version__}")
+    parser.add_argument("--version", action="version", version=f"phdyn {metadata.version('phdyn')}")
     commands = parser.add_subcommands(dest="command")
     studies = {"demo": (demo, "three experiments, with tables and figures"), "simulate": (single, "one run from a YAML file")}
     for name, (module, text) in studies.items():

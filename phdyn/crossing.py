@@ -183,11 +183,12 @@ class GoalWatch(Watch):
 class GuardWatch(Watch):
     """The watch of a Guard or of scipy's ``event(t, x)``: a black box, probed at step ends and, once it has changed side, on the path."""
 
-    samples = 8
+    samples = 16
 
     def __init__(self, event: Event, motion: Motion, **place: Any) -> None:
         super().__init__(event, motion, **place)
         self.ours = isinstance(event, Guard)
+        self.before = self.now = 0.0
         self.numpy = motion.vectors.numpy
 
     def _call(self, t: float, x: Any, known: Knot | None) -> float:
@@ -199,8 +200,8 @@ class GuardWatch(Watch):
             g = float(number)
         except (TypeError, ValueError) as error:
             raise ArgumentError(
-                f"event '{self.name}' returned shape {np.shape(number)} at t = {t:g}: return one number; q is x[:{self.motion.dim}],"
-                f" p is x[{self.motion.dim}:]"
+                f"event '{self.name}' returned {'None' if number is None else f'shape {np.shape(number)}'} at t = {t:g}: return one number;"
+                f" q is x[:{self.motion.dim}], p is x[{self.motion.dim}:]"
             ) from error
         if g != g:
             raise Halt(-2, f"event '{self.name}' is nan at t = {t:.6g}")
@@ -212,36 +213,66 @@ class GuardWatch(Watch):
 
     def suspects(self, step: Step) -> bool:
         """See Watch."""
-        sign, last = _sign(self.value(step.end_view())), self.last
+        self.before, self.now = self.now, self.value(step.end_view())
+        sign, last = _sign(self.now), self.last
         if sign != self.side and last and self.allowed(-self.side):
             return True
         self.side, self.last = sign or self.side, sign
         return False
 
+    def start(self, knot: Knot) -> None:
+        """See Watch."""
+        self.now = self.value(knot)
+        self.side = self.last = _sign(self.now)
+
+    def settle(self, knot: Knot) -> None:
+        """See Watch."""
+        self.now = self.value(knot)
+        self.last = _sign(self.now)
+        self.side = self.last or self.side
+
     def locate(self, step: Step, after: float) -> Cut | None:
-        """See Watch; the first of several roots inside the step is found by a few samples of the path."""
-        end = _sign(self.value(step.end_view()))
-        if end == self.side or not self.allowed(-self.side):
+        """See Watch.
+
+        A guard on t, q and p costs nothing on the path: a few samples find the first of several roots there. One that needs V or its gradient
+        costs an evaluation each time; it gets a rough root, which the method's own partial steps correct (there V and the gradient are known).
+        """
+        end = _sign(self.now)
+        if end == self.side or (end == 0 and after > 0) or not self.allowed(-self.side):
             return None
 
         def guard(theta: float) -> float:
-            if theta == 1.0:
-                return self.value(step.end_view())
+            if theta in (0.0, 1.0):
+                return self.now if theta else self.before
             return self._call(step.t0 + theta * step.h, step.at(theta), None)
 
-        low = after
+        motion, middle = self.motion, 0.5 * (after + 1.0)
+        step.at(middle)  # the path itself may cost the gradient at the start of the step
+        evaluations = motion.nfev + motion.nvev
+        probe = guard(middle)
+        if motion.nfev + motion.nvev > evaluations:
+            low, high = (middle, 1.0) if _sign(probe) == self.side else (after, middle)
+            root = bracketed_root(guard, low, high, xtol=1e-2) if _sign(guard(low)) == self.side else low
+            return refine(self, step, root, after=after, slope=(self.now - self.before) / step.h)
+        root = self._first_on_path(guard, after)
+        return refine(self, step, root, after=after, slope=self._slope(guard, root, step.h))
+
+    def _first_on_path(self, guard: Callable[[float], float], after: float) -> float:
+        """Return the first place on the path at which the guard has left its side, to rounding."""
+        low, high = after, 1.0
         for theta in np.linspace(after, 1.0, self.samples + 1)[1:]:
-            g = guard(float(theta))
+            high, g = float(theta), guard(float(theta))
             if _sign(g) != self.side:
                 break
-            low = float(theta)
-        if g == 0:
-            root = float(theta)
-        elif _sign(guard(low)) != self.side:
-            root = low
-        else:
-            root = bracketed_root(guard, low, float(theta))
-        return refine(self, step, root, after=after, slope=self._slope(guard, root, step.h))
+            low = high
+        if _sign(guard(low)) != self.side:  # by rounding, at the place of the event before
+            return low
+        if g != 0:
+            return bracketed_root(guard, low, high)
+        while high - low > _EPS:  # it may stay at zero: the first zero counts
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if _sign(guard(middle)) == self.side else (low, middle)
+        return high
 
     @staticmethod
     def _slope(guard: Callable[[float], float], theta: float, h: float) -> float:
@@ -315,7 +346,7 @@ def bracketed_root(function: Callable[[float], float], low: float, high: float, 
     """Return the root between two points of opposite sign (scipy's ``brentq``, loaded on first use)."""
     from scipy.optimize import brentq
 
-    return float(brentq(function, low, high, xtol=xtol, rtol=4 * _EPS))
+    return float(brentq(function, low, high, xtol=xtol, rtol=4 * _EPS, maxiter=3000))  # Brent's bound at a multiple root
 
 
 def cubic_root(v0: Any, v1: Any, s0: Any, s1: Any) -> Any:
@@ -372,7 +403,7 @@ def _correction(watch: Watch, step: Step, part: Step, g: Any, slope: Any, after:
     """Return Newton's correction of the end of a partial step: zero where the guard is at rounding, touched, or left no room."""
     rate, touched = watch.rate(part, slope)
     with np.errstate(divide="ignore", invalid="ignore"):
-        dt = -g / rate
+        dt = np.divide(-np.asarray(g), rate)
     tiny = np.abs(dt) <= 4 * _EPS * np.maximum(np.abs(part.t1), np.abs(step.h))
     still = (np.abs(g) <= watch.rounding) | touched | ~np.isfinite(dt) | tiny
     forward = np.sign(step.h) * (part.t1 + dt - (step.t0 + after * step.h)) > 0

@@ -182,7 +182,7 @@ class Account:
             self.kept.append(rows)
             self.count += len(rows)
         while self.keep == "thin" and self.count > ROWS:
-            kept = np.concatenate(self.kept)[::2]
+            kept = np.concatenate(self.kept)[::2].copy()
             self.kept, self.count, self.stride = [kept], len(kept), 2 * self.stride
 
     def energy(self) -> Energy:

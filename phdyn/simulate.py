@@ -401,7 +401,13 @@ class _Run:
                 "x_after": state,
             }
         )
+        already = self.active
         self._arm()
+        for other in self.active:
+            if other not in already:
+                other.start(knot)
+                if other.event is one.event:  # of the guard that just fired rounding tells the sign: its decree holds
+                    other.side = other.last = one.side
         if len(self.switches) >= self.plan.max_switches:
             times = ", ".join(f"{row['time']:.6g}" for row in self.switches[-3:])
             raise Halt(-4, f"{len(self.switches)} switches (max_switches), the last at t = {times}: do the guards chatter?")

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -272,10 +273,10 @@ def load(path: str | Path) -> Solution:
     if not path.is_file():
         raise ArgumentError(f"there is no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: _read_only(file[name]) for name in file.files}
         meta = json.loads(str(arrays.pop("meta")))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise ArgumentError(f"{path} is not a solution that phdyn saved: {error}") from error
 
     def columns(name: str) -> dict[str, Any]:

@@ -138,7 +138,11 @@ BAD = [
     (["simulate", "{toy}", "--q0", "null"], "q0"),
     (["simulate", "{toy}", "--q0", "[1, 2]"], "q0 has 2 components"),
     (["simulate", "{toy}", "--system.network", "{sizes: [64, 10]}"], "either a potential or a network"),
-    (["demo", "--methods.settings", "{strange: [0.1]}", "--toy.step", "x"], "x"),
+    (["demo", "--methods.settings", "{strange: [0.1]}"], "unknown method 'strange'"),
+    (["demo", "--methods.settings", "{}"], "needs settings"),
+    (["demo", "--toy.shown", "0.7"], "shown=0.7"),
+    (["demo", "--digits.goals", "[]"], "goals"),
+    (["demo", "--seed", "x"], "seed"),
     (["show", "nothing"], "no run folder"),
     (["show", "."], "not a run folder"),
 ]
@@ -173,6 +177,17 @@ def test_the_demo_as_a_process(tmp_path):
     (folder,) = (tmp_path / "runs" / "demo").iterdir()  # without --out
     assert json.loads((folder / "numbers.json").read_text())["digits"]["parameters"] == 310
     assert len(list(folder.rglob("*.png"))) == 5
+
+
+def test_ctrl_c_in_the_demo_is_130_and_leaves_nothing(tmp_path):
+    process = phdyn("demo", "--out", tmp_path / "runs", "--quiet")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path).rglob("config.json")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "phdyn: stopped\n")
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_ctrl_c_is_130_and_keeps_what_was_computed(toy, tmp_path):

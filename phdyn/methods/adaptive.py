@@ -49,6 +49,8 @@ class RightHandSide:
             motion = self.motion
             knot.f = motion.combine(knot.t, knot.x, knot.g, motion.vectors.empty(self.size, knot.x))
         self.known = knot if knot.f is not None else None
+        if knot.f is not None and not (np.isfinite(knot.V) and self.motion.vectors.finite(knot.f)):
+            raise Halt(-2, not_finite(self.motion, knot.V, knot.t))
 
     def __call__(self, t: float, x: Array) -> tuple[Array, tuple[float, float]]:
         """Return the vector field at (t, x), a new vector, and the two powers (zeros when they are not asked for)."""

@@ -30,6 +30,8 @@ class ScipyAdaptive:
         Order of the solution that is propagated.
     source : str
         Paper.
+    solver : str
+        scipy's name of the class where it is another.
     explicit : bool
         Whether it is a Runge-Kutta pair, whose last call is at the step's end. The others cost one more gradient a step for the loss
         there, and need a dense Jacobian.
@@ -47,6 +49,7 @@ class ScipyAdaptive:
     family: str = "adaptive"
     fixed: bool = False
     double_only: bool = True
+    solver: str = ""
 
     @property
     def dense_jacobian(self) -> bool:
@@ -103,7 +106,7 @@ class ScipyAdaptive:
         bounds: dict[str, Any] = {"max_step": np.inf if control.max_step is None else control.max_step}
         if control.first_step is not None:
             bounds["first_step"] = min(control.first_step, abs(t_end - t0))
-        solver_class = getattr(import_module("scipy.integrate"), self.name)
+        solver_class = getattr(import_module("scipy.integrate"), self.solver or self.name)
         return solver_class(fun, t0, y0, t_end, rtol=rtol, atol=scale, **bounds)  # type: ignore[no-any-return]
 
     def _advance(self, solver: OdeSolver, rhs: RightHandSide, t: float) -> int:

@@ -30,6 +30,8 @@ class TorchdiffeqAdaptive:
         Order of the solution that is propagated.
     source : str
         Paper.
+    solver : str
+        torchdiffeq's name where it is another.
 
     Notes
     -----
@@ -43,6 +45,7 @@ class TorchdiffeqAdaptive:
     kind: str = "tolerance"
     family: str = "adaptive"
     fixed: bool = False
+    solver: str = ""
 
     def fits(self, system: Any) -> bool:
         """Say yes: every system has a vector field."""
@@ -65,14 +68,14 @@ class TorchdiffeqAdaptive:
             options["first_step"] = min(control.first_step, abs(t_end - start.t))
         try:
             with torch.no_grad():
-                path = odeint(solve, state, times, rtol=control.rtol, atol=control.atol, method=self.name, options=options)
+                path = odeint(solve, state, times, rtol=control.rtol, atol=control.atol, method=self.solver or self.name, options=options)
+            solve.accept(t_end, solve.last_stage(t_end, path[-1]))
         except _Stop:
             return
         except AssertionError as error:  # how torchdiffeq says so
             if "underflow" in str(error):
                 raise Halt(-1, f"{self.name}'s step underflows at t = {solve.knot.t:.6g}: is the loss smooth there?") from error
             raise Halt(-2, f"the state is not finite after t = {solve.knot.t:.6g}") from error
-        solve.accept(t_end, solve.last_stage(t_end, path[-1]))
 
 
 class _Stop(Exception):  # noqa: N818

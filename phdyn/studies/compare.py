@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,9 +145,14 @@ def comparison_lines(rows: Iterable[Row], messages: Mapping[Key, str] | None = N
         known = (messages or {}).get((row.method, row.setting))
         numbers = f"{row.nfev:>10,} {_short(row.error):>9} {_short(row.residual):>10}"
         verdict = known or ("VIOLATED" if row.balance == "violated" else row.balance)
-        setting = f"{row.option} {row.setting:g}"
+        setting = f"{row.option} {short_power(row.setting)}"
         lines.append(f"{row.method:<16} {orders.get(row.method, row.order)!s:>8}   {setting:<12} {numbers}   {verdict}")
     return lines
+
+
+def short_power(number: float) -> str:
+    """Return a number as text, with ``1e-5`` for ``1e-05``."""
+    return re.sub(r"e([+-])0(\d)", r"e\1\2", f"{number:g}").replace("e+", "e")
 
 
 def _short(number: float) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 from time import perf_counter
 
 from phdyn import runs
+from phdyn.errors import ArgumentError
+from phdyn.methods import get
 from phdyn.studies.demo_figures import draw
 from phdyn.studies.demo_report import failures, report
 from phdyn.studies.demo_runs import SOLUTIONS, compare_methods, roll, train_arms
@@ -173,9 +175,12 @@ def run(config: Config, out: str | Path, *, executor: Executor | None = None, pr
 
     Raises
     ------
+    ArgumentError
+        Wrong entries of the configuration, before anything is run.
     MissingExtraError
         scikit-learn, which has the digits, is not installed.
     """
+    _check(config)
     record = runs.create(config, root=out)
     seconds: dict[str, float] = {}
     with record:
@@ -191,6 +196,19 @@ def run(config: Config, out: str | Path, *, executor: Executor | None = None, pr
         record.numbers["seconds"] = seconds
     done = runs.open_run(record.path)
     return Study(done.path, done.tables(), done.figures, failures(done))
+
+
+def _check(config: Config) -> None:
+    """Refuse what would fail late."""
+    toy, settings = config.toy, config.methods.settings
+    if not toy.goals or toy.shown not in toy.explore:
+        raise ArgumentError(f"the toy needs goals, and shown={toy.shown:g} to be one of explore={toy.explore}")
+    if not config.digits.goals:
+        raise ArgumentError("the digits need goals")
+    if not settings or not all(settings.values()):
+        raise ArgumentError(f"each method needs settings, not {settings}")
+    for name in settings:
+        get(name)
 
 
 @contextmanager

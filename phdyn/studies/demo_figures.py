@@ -13,6 +13,7 @@ import numpy as np
 from phdyn.potentials import MultiWell
 from phdyn.runs import Run
 from phdyn.solution import Solution, load
+from phdyn.studies.compare import short_power
 from phdyn.studies.demo_runs import DONE, SOLUTIONS
 from phdyn.systems import HeavyBall
 from phdyn.tables import Table
@@ -105,4 +106,4 @@ def _work_precision(run: Run, tables: dict[str, Table]) -> tuple[Any, str]:
     if not costs:
         return axes, "Which discretization is cheapest at the error I need?"
     best = min(costs, key=lambda name: costs[name])
-    return axes, f"{best} is cheapest at error {run.config['methods']['target']:.0e}: {costs[best]:.0f} gradients"
+    return axes, f"{best} is cheapest at error {short_power(run.config['methods']['target'])}: {costs[best]:.0f} gradients"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from phdyn.runs import Run
-from phdyn.studies.compare import comparison_lines
+from phdyn.studies.compare import comparison_lines, short_power
 from phdyn.studies.demo_runs import DONE
 from phdyn.tables import Row, Table
 
@@ -46,7 +46,7 @@ def failures(run: Run) -> tuple[str, ...]:
 def _name(table: str, row: Row) -> str:
     if table == "toy":
         return f"explore {row.explore:g}, goal {row.goal:g}"
-    return str(row.arm) if table == "digits" else f"{row.method}, {row.option} {row.setting:g}"
+    return str(row.arm) if table == "digits" else f"{row.method}, {row.option} {short_power(row.setting)}"
 
 
 def _heading(text: str, seconds: float) -> str:
@@ -101,6 +101,7 @@ def _who_wins(table: Table) -> list[str]:
     if braked.objective <= best.objective:
         return [*lines, "here braking at a goal is ahead"]
     behind = f"{braked.objective:.4f}, {braked.objective / best.objective:.1f} times the best"
+    lines += [f"the opposite switch, {row.arm}: {row.objective:.4f}; ten seeds: docs/results/demo.md" for row in equal if _is_release(row)]
     return [
         *lines,
         f"braking at a goal does not pay here ({behind}): what is left is a slow slide",
@@ -108,22 +109,27 @@ def _who_wins(table: Table) -> list[str]:
     ]
 
 
+def _is_release(row: Row) -> bool:
+    """Say whether an arm lowers its friction at a goal."""
+    return bool(row.goal) and not row.arm.startswith(("goal", "the same"))
+
+
 def _methods(table: Table, study: dict[str, Any], numbers: dict[str, Any], seconds: float) -> list[str]:
     size = f"{numbers['parameters']:,} parameters, {numbers['images']:,} images"
     heading = f"(c) a smaller network's flow ({size}), friction {study['friction']:g}, t = {study['t_end']:g}"
     stopped = {(row.method, row.setting): row.outcome for row in table if row.outcome != DONE}
     lines = comparison_lines([row for row in table if row.shown], stopped)
-    against = f"errors against DOP853 at 1e-13; each method at the setting whose error is nearest to {study['target']:.0e}"
+    against = f"errors against DOP853 at 1e-13; each method at the setting whose error is nearest to {short_power(study['target'])}"
     return [_heading(heading, seconds), *_indented([against, *lines, _cheapest(numbers["gradients_at_target"], study["target"])])]
 
 
 def _cheapest(costs: dict[str, float | None], target: float) -> str:
     known = {name: cost for name, cost in costs.items() if cost is not None and np.isfinite(cost)}
     if not known:
-        return f"no method was run on both sides of error {target:.0e}"
+        return f"no method was run on both sides of error {short_power(target)}"
     best = min(known, key=lambda name: known[name])
     others = ", ".join(f"{name} {known[name]:.0f}" for name in ("RK45", "DOP853", "strang") if name in known and name != best)
-    return f"cheapest at error {target:.0e}: {best}, {known[best]:.0f} gradients" + (f"; others: {others}" if others else "")
+    return f"cheapest at error {short_power(target)}: {best}, {known[best]:.0f} gradients" + (f"; others: {others}" if others else "")
 
 
 def _footer(run: Run, tables: dict[str, Table]) -> list[str]:
