@@ -136,9 +136,11 @@ def prepare(
     modes = getattr(system, "laws", {"": None})
     if before is not None and before.mode not in modes:
         raise ArgumentError(f"the state to go on from is in mode '{before.mode}', the system has {', '.join(map(repr, modes))}")
+    if before is not None and before.mode not in getattr(system, "laws", {"": None}):
+        raise ArgumentError(f"the state to go on from is in mode {before.mode!r}, which {system!r} does not have")
     start = x0 if before is None else before.x
     vectors, x = vectors_of(start)
-    _check_shape(system, x)
+    check_shape(system, x)
     _check_precision(system, x)
     dtype = vectors.dtype
     if getattr(chosen, "double_only", False) and dtype == np.float32 and isinstance(vectors, NumpyVectors):
@@ -188,7 +190,14 @@ def _checked_span(t_span: Any) -> tuple[float, float]:
     return t0, t_end
 
 
-def _check_shape(system: Any, x: Any) -> None:
+def check_shape(system: Any, x: Any) -> None:
+    """Check that x is one state of a system.
+
+    Raises
+    ------
+    ArgumentError
+        Another shape.
+    """
     shape = tuple(x.shape)
     if len(shape) == 2:
         raise ArgumentError(f"x0 has shape {shape}: one trajectory at a time, (2n,); batches are not supported yet")
@@ -228,7 +237,7 @@ def _checked_control(
             raise ArgumentError(f"method '{name}' takes fixed steps: pass step=...; phdyn.suggest_step(system, x0) proposes one")
         return Control(sign * _positive(step, "step"), t0, dense=dense)
     if step is not None:
-        raise ArgumentError(f"method '{name}' chooses its steps: pass rtol and atol (or max_step), not step={step:g}")
+        raise ArgumentError(f"method '{name}' chooses its steps: pass rtol and atol (or max_step), not step={step}")
     single = dtype == np.float32
     rtol = _positive((1e-5 if single else 1e-6) if rtol is None else rtol, "rtol")
     atol = _positive((1e-8 if single else 1e-9) if atol is None else atol, "atol")

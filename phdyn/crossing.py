@@ -234,11 +234,12 @@ class GuardWatch(Watch):
     def locate(self, step: Step, after: float) -> Cut | None:
         """See Watch.
 
-        A guard on t, q and p costs nothing on the path: a few samples find the first of several roots there. One that needs V or its gradient
-        costs an evaluation each time; it gets a rough root, which the method's own partial steps correct (there V and the gradient are known).
+        A guard on t, q and p costs nothing on the path: a few samples find the first of several roots there. One that needs V or its
+        gradient costs an evaluation each time; it gets a rough root, which the method's own partial steps correct (V and the gradient are
+        known at their ends).
         """
         end = _sign(self.now)
-        if end == self.side or (end == 0 and after > 0) or not self.allowed(-self.side):
+        if end == self.side or not self.allowed(-self.side):
             return None
 
         def guard(theta: float) -> float:
@@ -250,6 +251,8 @@ class GuardWatch(Watch):
         step.at(middle)  # the path itself may cost the gradient at the start of the step
         evaluations = motion.nfev + motion.nvev
         probe = guard(middle)
+        if end == 0 and after > 0 and (_sign(probe) == 0 or after > 1 - 1e-9):
+            return None  # it has fired, and is still at zero
         if motion.nfev + motion.nvev > evaluations:
             low, high = (middle, 1.0) if _sign(probe) == self.side else (after, middle)
             root = bracketed_root(guard, low, high, xtol=1e-2) if _sign(guard(low)) == self.side else low

@@ -31,7 +31,7 @@ class Energy:
     t : (T,) array
         Times.
     kinetic, potential : (T,) array or None
-        T and V; None for a system without that split.
+        T and V; None for a PortHamiltonianSystem, which has no such split; T is 0 for a GradientFlow.
     hamiltonian : (T,) array
         H.
     dissipated, supplied, injected : (T,) array
@@ -189,7 +189,7 @@ class Account:
         """Return the rows kept, the last one always among them."""
         self.flush()
         rows = np.concatenate(self.kept)
-        if self.keep == "ends" or rows[-1, 0] != self.last[0]:
+        if rows[-1, 0] != self.last[0]:
             rows = np.vstack([rows, self.last[None]])
         t, kinetic, potential, dissipated, supplied, injected = (np.ascontiguousarray(column) for column in rows.T)
         hamiltonian = kinetic + potential
@@ -269,7 +269,8 @@ def judge(account: Account, kind: str, heading: str, eps: float) -> EnergyBalanc
 
     With r the residual, W the dissipated work, c the slope of r on W (weights: step lengths) and R2 the share of r's variance it explains,
     a balance is violated when friction feeds energy in; when more than a tenth of friction's work is missing or invented (|c| > 0.1, with
-    R2 > 0.05); when r exceeds a tenth of the energy's swing; or, without friction, when r drifts by more than a hundredth of it. It is
+    R2 > 0.05, over 16 steps at least, and by more than 0.3 % of the swing: over part of an oscillation a healthy residual goes with
+    W by itself); when r exceeds a tenth of the energy's swing; or, without friction, when r drifts by more than a hundredth of it. It is
     coarse when r exceeds a hundredth of the swing. Rounding is never blamed: all of it counts above ``8 eps sqrt(steps) (|V| + T)``.
     """
     sums, last = account.sums, account.last
@@ -311,7 +312,8 @@ def _violation(sums: Sums, kind: str, swing: float, noise: float, eps: float) ->
         return ""
     slope, explained = sums.slope(1)
     visible = sums.largest > noise
-    if visible and abs(slope) * sums.total > noise and abs(slope) > 0.1 and explained > 0.05:
+    missing = abs(slope) * sums.total
+    if visible and missing > max(noise, 0.003 * swing) and abs(slope) > 0.1 and explained > 0.05 and sums.steps >= 16:
         return f"{100 * abs(slope):.0f} % of the work that friction should do is missing or invented by the method"
     if visible and sums.largest > 0.1 * swing:
         share = 100 * sums.largest / swing if swing > 0 else float("inf")

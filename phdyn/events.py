@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def TimeReached(time: float, *, terminal: bool | int = False) -> Guard:  # noqa:
     _check_number(time, "TimeReached")
     if not abs(time) < float("inf"):
         raise ArgumentError(f"TimeReached({time}): a finite time is needed")
-    return Guard(lambda point: point.t - time, name=f"TimeReached({time:g})", terminal=terminal)
+    return Guard(partial(_time_since, time), name=f"TimeReached({time:g})", terminal=terminal)
 
 
 def GradientNorm(threshold: float, *, terminal: bool | int = False) -> Guard:  # noqa: N802
@@ -143,16 +144,24 @@ def GradientNorm(threshold: float, *, terminal: bool | int = False) -> Guard:  #
     _check_number(threshold, "GradientNorm")
     if not 0 < threshold < float("inf"):
         raise ArgumentError(f"GradientNorm({threshold}): a finite threshold > 0 is needed")
-
-    def excess(point: Point) -> float:
-        return float(torch.linalg.vector_norm(point.gradient)) - threshold
-
-    return Guard(excess, name=f"GradientNorm({threshold:g})", terminal=terminal, direction=-1)
+    return Guard(partial(_norm_above, threshold), name=f"GradientNorm({threshold:g})", terminal=terminal, direction=-1)
 
 
 def TurningPoint(*, terminal: bool | int = False) -> Guard:  # noqa: N802
     """Return the event that the ball stops climbing: dV/dt = grad V . p/m passes from positive to negative."""
-    return Guard(lambda point: point.climb, name="TurningPoint()", terminal=terminal, direction=-1)
+    return Guard(_climb, name="TurningPoint()", terminal=terminal, direction=-1)
+
+
+def _time_since(time: float, point: Point) -> float:
+    return point.t - time
+
+
+def _norm_above(threshold: float, point: Point) -> float:
+    return float(torch.linalg.vector_norm(point.gradient)) - threshold
+
+
+def _climb(point: Point) -> float:
+    return point.climb
 
 
 def terminal_count(event: Event) -> float:

@@ -91,6 +91,7 @@ class Motion:
         self.njev = self.nlu = self.nrejected = 0
         self.max_nfev = NO_LIMIT
         self.at_home = False
+        self._first: tuple[float, Array] | None = None
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
         self.gradient: Callable[[Array], tuple[float, Array]]
         self.value: Callable[[Array], float]
@@ -215,7 +216,11 @@ class Motion:
 
     def knot(self, t: float, x: Array) -> Knot:
         """Evaluate at (t, x), one gradient; the knot keeps x itself and a copy of the gradient."""
-        V, slope = self.gradient(self.position(x))
+        if self._first is None:
+            V, slope = self.gradient(self.position(x))
+        else:
+            self._count()
+            (V, slope), self._first = self._first, None
         slope = self.vectors.clone(slope)
         return Knot(t, x, V, self.kinetic(x), self.climb(t, x, slope), slope)
 
@@ -239,7 +244,7 @@ class Motion:
         if n is not None and n != len(z):
             raise ArgumentError(f"the potential has {n} dimensions, x0 brings {len(z)} positions")
         if isinstance(energy, FunctionPotential):
-            energy.check(self.vectors.tensor(z))
+            self._start_with(*energy.check(self.vectors.tensor(z)))
             return
         argument = self.vectors.tensor(z) if self.tensors else z
         V, slope = energy.value_and_grad(argument)
@@ -254,6 +259,12 @@ class Motion:
         if slope.dtype != argument.dtype:
             got, given = (str(a.dtype).removeprefix("torch.") for a in (slope, argument))
             raise ArgumentTypeError(f"the potential's gradient is {got} at a position of {given}: give its constants q's dtype")
+        self._start_with(V, slope)
+
+    def _start_with(self, height: Any, slope: Any) -> None:
+        """Keep the evaluation of the check: it is the run's first."""
+        g = self.vectors.from_tensor(slope.detach()) if isinstance(slope, torch.Tensor) else slope
+        self._first = (float(height), g)
 
 
 class HeavyBallMotion(Motion):
@@ -413,7 +424,10 @@ class PlainMotion(Motion):
         """Call fun; the energy is 0 and its gradient None."""
         self._count()
         vectors = self.vectors
-        f = np.asarray(self.system(t, vectors.numpy(x), *self.args), dtype=vectors.dtype)
+        f = np.asarray(self.system(t, vectors.numpy(x), *self.args))
+        if f.dtype.kind == "c":
+            raise ArgumentTypeError("fun(t, x) returned complex numbers: write real and imaginary parts as components")
+        f = f.astype(vectors.dtype, copy=False)
         if f.shape != (self.size,):
             raise ArgumentError(f"fun(t, x) returned shape {f.shape}, x has ({self.size},)")
         out[:] = f if isinstance(vectors, NumpyVectors) else torch.as_tensor(f, device=x.device)
@@ -468,9 +482,7 @@ class Point:
     @property
     def gradient(self) -> torch.Tensor:
         """The gradient of V at the position."""
-        if self._known is None:
-            self._known = self._motion.knot(self.t, self._x)
-        return self._motion.vectors.tensor(self._known.g)
+        return self._motion.vectors.tensor(self._motion_gradient())
 
     @property
     def climb(self) -> float:
@@ -488,6 +500,8 @@ class Point:
         return self.kinetic + self.potential
 
     def _motion_gradient(self) -> Array:
+        if not self._motion.has_energy:
+            raise ArgumentError("a plain fun(t, x) has no potential, so no event that needs its gradient")
         if self._known is None:
             self._known = self._motion.knot(self.t, self._x)
         return self._known.g
@@ -507,7 +521,7 @@ def bind(system: Any, vectors: Vectors, size: int, *, tensors: bool, args: tuple
         return GradientFlowMotion(system, vectors, size, tensors=tensors)
     if isinstance(system, PortHamiltonianSystem):
         return PortMotion(system, vectors, size, tensors=tensors and not isinstance(system.energy, QuadraticForm))
-    if callable(system):
+    if callable(system) and not isinstance(system, type):
         return PlainMotion(system, vectors, size, tensors=tensors, args=args)
     raise ArgumentTypeError(f"the system is a HeavyBall, GradientFlow, PortHamiltonianSystem or fun(t, x), not {system!r}")
 

@@ -283,7 +283,7 @@ class _Run:
     def observe(self, step: Step) -> bool:
         """Take a step that the method pushes; say whether the march must stop."""
         height = step.V1 + step.T1
-        if not (-np.inf < height < np.inf) or not self.motion.has_energy:
+        if not (-np.inf < height < np.inf and step.slope1 < np.inf) or not self.motion.has_energy:
             self._must_be_finite(step)
         suspected = None
         for one in self.active:
@@ -295,9 +295,15 @@ class _Run:
         return False
 
     def _must_be_finite(self, step: Step) -> None:
-        if not self._finite(step.V1 + step.T1, step.x1):
-            what = f"loss is {step.V1:g}" if not np.isfinite(step.V1) and self.motion.has_energy else "the state is not finite (nan or inf)"
-            raise Halt(-2, f"{what} after t = {step.t0:.6g}: try a smaller step or tighter tolerances")
+        overflowed = step.slope1 == np.inf and self.motion.vectors.finite(step.g1)  # |g|^2, not g
+        if self._finite(step.V1 + step.T1, step.x1) and (step.slope1 < np.inf or overflowed):
+            return
+        what = "the state is not finite (nan or inf)"
+        if self.motion.has_energy and not np.isfinite(step.V1):
+            what = f"loss is {step.V1:g}"
+        elif np.isfinite(step.V1 + step.T1):
+            what = "the gradient is not finite (nan or inf)"
+        raise Halt(-2, f"{what} after t = {step.t0:.6g}: try a smaller step or tighter tolerances")
 
     def _accept(self, step: Step) -> None:
         """Enter a step into account and records."""
@@ -426,9 +432,12 @@ class _Run:
         if recorded is not None:
             return Knot(accepted, recorded, potential, kinetic, float("nan"), None)
         counted, self.motion.max_nfev = self.motion.nfev, float("inf")
-        knot = last.start()
-        self.motion.nfev = counted
-        return knot
+        try:
+            return last.start()
+        except Exception:  # noqa: BLE001 (what failed in the step may fail again here)
+            return last.start_as_kept()
+        finally:
+            self.motion.nfev = counted
 
     def _ended(self, knot: Knot, waiting: list[GoalWatch]) -> str:
         """Return the message of the run."""

@@ -77,11 +77,15 @@ class DenseOutput:
     paths: list[Callable[[float], Any]]
 
     def __call__(self, t: Any) -> np.ndarray[Any, Any]:
-        """Return the state at t, a number or an array of times."""
+        """Return the state at t, a number or an array of times; outside the span is an ArgumentError."""
         times = np.asarray(t, dtype=np.float64)
+        low, high = sorted((self.starts[0], self.ends[-1]))
+        if times.size and not (low <= times.min() and times.max() <= high):
+            raise ArgumentError(f"sol.sol knows t from {low:g} to {high:g}, not {times.min():g} to {times.max():g}")
         if times.ndim == 0:
             return self._one(float(times))
-        return np.stack([self._one(float(s)) for s in times], axis=-1)
+        states = [self._one(float(s)) for s in times]
+        return np.stack(states, axis=-1) if states else np.empty((len(self._one(low)), 0))
 
     def _one(self, t: float) -> np.ndarray[Any, Any]:
         sign = 1 if self.ends[-1] >= self.starts[0] else -1
@@ -210,7 +214,7 @@ class Solution:
         return self.balance
 
     def save(self, path: str | Path) -> None:
-        """Write everything but the system, the dense output and the state to one ``.npz`` file.
+        """Write everything but the system, the dense output, the state and the states at switches to one ``.npz`` file.
 
         Raises
         ------

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from phdyn.arguments import check_shape
 from phdyn.errors import ArgumentError
 from phdyn.motion import bind
 from phdyn.potentials import NetworkLoss
@@ -43,13 +44,14 @@ def suggest_step(system: HeavyBall, x0: Any, method: str = "strang") -> float:
     curvature = _curvature_at(system, x0)
     if not curvature > 0:
         raise ArgumentError("V has no curvature at x0: no step can be suggested from there")
-    damped = max(float(law.rate(1.0)) for law in system.laws.values()) / float(np.min(system.mass))
+    damped = min(float(law.rate(1.0)) for law in system.laws.values()) / float(np.min(system.mass))
     return 0.1 * _limit(np.sqrt(curvature), damped)
 
 
 def _curvature_at(system: HeavyBall, x0: Any) -> float:
     """Return the leading eigenvalue of Hess V/m at x0; a network's module is left as it was."""
     vectors, x = vectors_of(x0)
+    check_shape(system, x)
     motion = bind(system, vectors, len(x), tensors=not isinstance(x0, (list, tuple, np.ndarray)))
     motion.check(0.0, x)
     network = system.potential if isinstance(system.potential, NetworkLoss) else None

@@ -49,7 +49,8 @@ TEXTS: list[tuple[str, Callable[[], Any]]] = [
     ("unknown method 'velocity-verlet': with exact friction that is 'strang'", lambda: go(method="velocity-verlet")),
     ("method 'strang' needs positions and momenta (HeavyBall); a PortHamiltonianSystem takes ", lambda: go(PORT)),
     ("method 'strang' needs positions and momenta (HeavyBall); a plain fun(t, x) takes ", lambda: go(lambda t, x: -x)),
-    ("the potential used NumPy on a tensor: write torch.cos, or pass an object with value_and_grad", lambda: go(phdyn.HeavyBall(numpy_height))),
+    ("the potential used NumPy on a tensor: write torch.cos, or pass an object with value_and_grad",
+     lambda: go(phdyn.HeavyBall(numpy_height))),
     ("the potential returned shape (1,), not (): end with .sum(-1)", lambda: go(phdyn.HeavyBall(unsummed))),
     ("the potential returned a float, so there is no gradient: use torch, not math", lambda: go(phdyn.HeavyBall(math_height))),
     ("method 'strang' takes fixed steps: pass step=...; phdyn.suggest_step(system, x0) proposes one", lambda: go(step=...)),
@@ -61,8 +62,10 @@ TEXTS: list[tuple[str, Callable[[], Any]]] = [
     ("x0 has shape (0,), not (2n,) or (batch, 2n)", lambda: go(x0=[])),
     ("one trajectory at a time", lambda: go(x0=[X0, X0])),
     ("x0 has an entry that is not finite (nan or inf)", lambda: go(x0=[np.nan, 0.0])),
-    ("x0 is float64, the network float32: use V.initial_state(), or convert x0 or the model", lambda: go(phdyn.HeavyBall(network()), x0=np.zeros(16))),
-    ("the network has 8 parameters, x0 brings 3 positions: use V.initial_state()", lambda: go(phdyn.HeavyBall(network()), x0=np.zeros(6, "f4"))),
+    ("x0 is float64, the network float32: use V.initial_state(), or convert x0 or the model",
+     lambda: go(phdyn.HeavyBall(network()), x0=np.zeros(16))),
+    ("the network has 8 parameters, x0 brings 3 positions: use V.initial_state()",
+     lambda: go(phdyn.HeavyBall(network()), x0=np.zeros(6, "f4"))),
     ("LossGoal(reduction=80): a fraction in (0, 1) is needed; for 80 % write 0.8", lambda: phdyn.LossGoal(reduction=80)),
     ("method 'yoshida-4' runs friction backwards: unstable with gamma = 30, step = 0.5; use 'strang', or step <= ",
      lambda: go(phdyn.HeavyBall(Quadratic([1.0]), friction=SWITCHED), method="yoshida-4", step=0.5)),
@@ -85,7 +88,8 @@ TEXTS: list[tuple[str, Callable[[], Any]]] = [
     ("friction is nan: a finite rate >= 0 is needed", lambda: phdyn.HeavyBall(Quadratic([1.0]), friction=np.nan)),
     ("mass is -1: positive finite numbers are needed", lambda: phdyn.HeavyBall(Quadratic([1.0]), mass=-1)),
     ("mass has 3 entries, the system 1 positions", lambda: go(phdyn.HeavyBall(Quadratic([1.0]), mass=[1.0, 2.0, 3.0]))),
-    ("friction r/t is singular at t = 0: start the span at a time > 0", lambda: go(phdyn.HeavyBall(Quadratic([1.0]), friction=phdyn.NesterovFriction()))),
+    ("friction r/t is singular at t = 0: start the span at a time > 0",
+     lambda: go(phdyn.HeavyBall(Quadratic([1.0]), friction=phdyn.NesterovFriction()))),
     ("J is not skew: J + J^T has an entry of 2", lambda: phdyn.PortHamiltonianSystem(np.eye(2), [[0, 1], [1, 0]], np.zeros((2, 2)))),
     ("R is not positive semidefinite: it has the eigenvalue -1, which feeds energy in",
      lambda: phdyn.PortHamiltonianSystem(np.eye(2), [[0, 1], [-1, 0]], np.diag([1.0, -1.0]))),
@@ -116,7 +120,8 @@ def named(name: str, function: Any) -> Any:
 def test_a_mistake_is_named_with_the_way_out(words: str, act: Callable[[], Any]) -> None:
     with pytest.raises(phdyn.PhdynError) as caught:
         act()
-    assert str(caught.value).startswith(words) or words == "one trajectory at a time" and words in str(caught.value)
+    said = str(caught.value)
+    assert words in said if words == "one trajectory at a time" else said.startswith(words)
     assert isinstance(caught.value, (ValueError, TypeError))
 
 
@@ -148,7 +153,8 @@ def test_wrong_arguments_raise_before_the_potential_is_asked() -> None:
         value = value_and_grad
 
     system = phdyn.HeavyBall(Untouched([1.0]))
-    for options in ({"step": -1}, {"record": "all"}, {"t_eval": [9]}, {"method": "RK45"}, {"span": (1, 1)}, {"x0": [1.0]}, {"max_steps": 0}):
+    wrong: list[dict[str, Any]] = [{"step": -1}, {"record": "all"}, {"t_eval": [9]}, {"method": "RK45"}, {"span": (1, 1)}, {"x0": [1.0]}]
+    for options in [*wrong, {"max_steps": 0}, {"max_switches": -1}]:
         with pytest.raises(phdyn.ArgumentError):
             go(system, **options)
 
@@ -173,7 +179,8 @@ def test_a_plain_callable_input_bounds_adaptive_steps() -> None:
     assert np.diff(driven.t).max() <= 1.0 + 1e-12 and np.abs(driven.y).max() > 0.1
     free = go(BALL, span=(0, 100), method="DOP853", step=...)
     assert np.diff(free.t).max() > 1.0
-    wide = go(phdyn.HeavyBall(Quadratic([1.0]), u=pushed), span=(0, 100), x0=[0.0, 0.0], method="RK45", step=..., monitor=None, max_step=np.inf)
+    options = {"span": (0, 100), "x0": [0.0, 0.0], "method": "RK45", "step": ..., "monitor": None, "max_step": np.inf}
+    wide = go(phdyn.HeavyBall(Quadratic([1.0]), u=pushed), **options)
     assert np.diff(wide.t).max() > 1.0
 
 

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from phdyn import cli, load, runs
+from phdyn.potentials import MultiWell
 
 TOY = """
 system:
@@ -161,41 +161,43 @@ def test_bad_input_is_one_line_and_writes_nothing(words, message, toy, tmp_path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def phdyn(*words, **options):
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
-    return subprocess.Popen([sys.executable, "-m", "phdyn", *map(str, words)], stdout=-1, stderr=-1, text=True, env=environment, **options)
-
-
 def test_the_demo_as_a_process(tmp_path):
     (tmp_path / "demo.yaml").write_text(DEMO)
-    process = phdyn("demo", "--config", tmp_path / "demo.yaml", "--quiet", cwd=tmp_path)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert err == ""
-    assert "1.952" in out
-    assert "energy balance" in out
+    words = [sys.executable, "-m", "phdyn", "demo", "--config", "demo.yaml", "--quiet"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "MPLBACKEND": "Agg"})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "1.952" in done.stdout
+    assert "energy balance" in done.stdout
     (folder,) = (tmp_path / "runs" / "demo").iterdir()  # without --out
     assert json.loads((folder / "numbers.json").read_text())["digits"]["parameters"] == 310
     assert len(list(folder.rglob("*.png"))) == 5
 
 
-def test_ctrl_c_in_the_demo_is_130_and_leaves_nothing(tmp_path):
-    process = phdyn("demo", "--out", tmp_path / "runs", "--quiet")
-    deadline = time.monotonic() + 60
-    while not list((tmp_path).rglob("config.json")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (130, "", "phdyn: stopped\n")
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Ctrl-C comes at the hundredth gradient."""
+    gradient, count = MultiWell._gradient, iter(range(10**6))
+
+    def interrupting(self, *args):
+        if next(count) == 100:
+            signal.raise_signal(signal.SIGINT)
+        return gradient(self, *args)
+
+    monkeypatch.setattr(MultiWell, "_gradient", interrupting)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_is_130_and_keeps_what_was_computed(toy, tmp_path, capsys):
+    assert cli.main(["simulate", str(toy), "--out", str(tmp_path / "runs"), "--quiet"]) == 130
+    assert "status -6" in capsys.readouterr().out
+    run = the_run(tmp_path / "runs")
+    assert run.numbers["status"] == -6
+    assert 0 < load(run.path / "trajectory.npz").t_end < 20
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_in_the_demo_is_130_and_leaves_nothing(tmp_path, capsys):
+    assert cli.main(["demo", "--out", str(tmp_path / "runs"), "--quiet"]) == 130
+    assert capsys.readouterr() == ("", "phdyn: stopped\n")
     assert not list(tmp_path.rglob("*.json"))
-
-
-def test_ctrl_c_is_130_and_keeps_what_was_computed(toy, tmp_path):
-    process = phdyn("simulate", toy, "--out", tmp_path / "runs", "--quiet", "--t_span", "[0, 1e6]", "--record", "ends")
-    time.sleep(6)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert "status -6" in out
-    assert the_run(tmp_path / "runs").numbers["status"] == -6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,7 @@ def test_one_gradient_a_step(method: str) -> None:
     potential = Coupled()
     run = phdyn.simulate(phdyn.HeavyBall(potential, friction=0.3), (0.0, 10.0), X0, method=method, step=0.1)
     assert run.nsteps == 100 and run.nfev == 101
-    assert run.nfev <= potential.gradients <= run.nfev + 1  # one look before the run at what the potential returns
+    assert run.nfev == potential.gradients
 
 
 # --- the grid -------------------------------------------------------------------------------------------------------------------------
@@ -380,15 +381,13 @@ def test_a_multiple_root_is_found() -> None:
 class _Ends:
     """The ends of a step, as the dip test sees them."""
 
-    class motion:
-        has_split = True
-        quickness = 2**0.5
+    motion = SimpleNamespace(has_split=True, quickness=2**0.5)
+    t0, t1, h = 0.0, 1.0, 1.0
+    T0 = T1 = 0.5
+    slope0 = slope1 = 1.0
 
-    def __init__(self, V0: float, V1: float, d0: float, d1: float, T: float = 0.5, slope: float = 1.0) -> None:
-        self.t0, self.t1, self.V0, self.V1, self.d0, self.d1 = 0.0, 1.0, V0, V1, d0, d1
-        self.T0 = self.T1 = T
-        self.slope0 = self.slope1 = slope
-        self.h = 1.0
+    def __init__(self, *ends: float) -> None:
+        self.V0, self.V1, self.d0, self.d1 = ends
 
 
 def test_a_dip_is_suspected_only_where_it_can_be() -> None:

@@ -112,6 +112,12 @@ def test_a_root_on_a_step_end_counts_once(method: str) -> None:
     np.testing.assert_allclose(twice.t_events[0], [1.0, 2.0], atol=4 * EPS)
 
 
+@pytest.mark.parametrize("method", ON_A_GRID)
+def test_a_root_inside_a_step_and_one_on_its_end_both_count(method: str) -> None:
+    sol = free(method, 3.0, event(lambda t, x: (t - 0.7) * (t - 1.0)), step=0.5)
+    np.testing.assert_allclose(sol.t_events[0], [0.7, 1.0], atol=1e-14)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_zero_at_the_start_does_not_fire(method: str) -> None:
     leaves = event(lambda t, x: x[0])
@@ -146,7 +152,8 @@ def test_backward_in_time_directions_follow_the_integration(method: str, options
         return [x[1], -x[0]]
 
     theirs = solve_ivp(rhs, (6.0, 0.0), [0.5, 0.5], method="DOP853", rtol=1e-12, atol=1e-13, events=crossing)
-    mine = phdyn.simulate(phdyn.HeavyBall(Quadratic([1.0])), (6.0, 0.0), [0.5, 0.5], method=method, events=crossing, monitor=None, **options)
+    system = phdyn.HeavyBall(Quadratic([1.0]))
+    mine = phdyn.simulate(system, (6.0, 0.0), [0.5, 0.5], method=method, events=crossing, monitor=None, **options)
     assert (np.diff(mine.t) < 0).all() and mine.t[-1] == 0.0
     error = 6 * 0.05 ** get(method).order if "step" in options else 1e-6
     np.testing.assert_allclose(mine.t_events[0], theirs.t_events[0], atol=error)
@@ -234,13 +241,13 @@ def test_attributes_on_whatever_can_be_called(carrier: str) -> None:
 
 @pytest.mark.parametrize("terminal", [-1, 1.5, "yes", float("nan"), float("inf"), [1]])
 def test_a_terminal_that_is_no_count_is_refused(terminal: Any) -> None:
-    with pytest.raises(phdyn.ArgumentError, match="event 'watched': terminal is .* a positive number of occurrences is needed"):
+    with pytest.raises(phdyn.ArgumentError, match=r"event 'watched': terminal is .* a positive number of occurrences is needed"):
         run("strang", {"step": 0.1}, event(lambda t, x: x[0], terminal=terminal))
 
 
 @pytest.mark.parametrize("direction", ["up", float("nan"), None, [1]])
 def test_a_direction_that_is_no_number_is_refused(direction: Any) -> None:
-    with pytest.raises(phdyn.ArgumentError, match="event 'watched': direction is .*: a number is needed"):
+    with pytest.raises(phdyn.ArgumentError, match=r"event 'watched': direction is .*: a number is needed"):
         run("strang", {"step": 0.1}, event(lambda t, x: x[0], direction=direction))
 
 

@@ -43,10 +43,11 @@ def test_a_recording_that_outgrows_memory_ends_the_run(monkeypatch: pytest.Monke
     assert phdyn.simulate(BALL, (0.0, 100.0), [1.0, 0.0], record="energy", monitor=None).status == 0
     with pytest.raises(phdyn.ArgumentError, match="recording needs"):
         phdyn.simulate(BALL, (0.0, 100.0), [1.0, 0.0], method="strang", step=0.1)
-    with pytest.raises(Halt):
-        rows = Rows(2, np.float64)
-        for _ in range(100):
-            rows.append(np.zeros(2))
+    rows = Rows(32, np.float64)
+    rows.append(np.zeros(32))
+    rows.append(np.zeros(32))
+    with pytest.raises(Halt, match="recording needs"):
+        rows.append(np.zeros(32))  # four rows of 256 bytes are more than 1000
 
 
 def test_what_a_recording_needs_is_said_in_gib() -> None:

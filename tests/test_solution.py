@@ -72,10 +72,12 @@ def test_how_a_solution_prints() -> None:
 
 
 def test_many_switches_print_the_first_four() -> None:
+    def swing(t: float, x: Any) -> float:
+        return np.sin(3 * t + 0.1)
+
     class Back(phdyn.HeavyBall):
-        laws = {"a": phdyn.ConstantFriction(0.1), "b": phdyn.ConstantFriction(0.2)}
-        sign = staticmethod(lambda t, x: np.sin(3 * t + 0.1))
-        transitions = [("a", "b", sign), ("b", "a", sign)]
+        laws = property(lambda self: {"a": phdyn.ConstantFriction(0.1), "b": phdyn.ConstantFriction(0.2)})
+        transitions = property(lambda self: [("a", "b", swing), ("b", "a", swing)])
 
     sol = phdyn.simulate(Back(Quadratic([1.0])), (0.0, 10.0), [1.0, 0.0], method="strang", step=0.05)
     line = next(line for line in str(sol).splitlines() if line.startswith("  switches"))
@@ -123,6 +125,10 @@ class Fails(Quadratic):
         return super().value_and_grad(q)
 
 
+def sol_columns(table: Any) -> tuple[str, ...]:
+    return table.keys()
+
+
 @pytest.mark.parametrize("name", SAVED)
 def test_a_saved_solution_comes_back(name: str, tmp_path: Path) -> None:
     sol = SAVED[name]()
@@ -132,13 +138,14 @@ def test_a_saved_solution_comes_back(name: str, tmp_path: Path) -> None:
     for field in ("t", "y", "modes"):
         np.testing.assert_array_equal(getattr(back, field), getattr(sol, field))
         assert getattr(back, field).dtype == getattr(sol, field).dtype and not getattr(back, field).flags.writeable
-    for field in ("nfev", "nvev", "njev", "nlu", "nsteps", "nrejected", "t_end", "status", "message", "success", "setting", "label", "units"):
+    counts = ("nfev", "nvev", "njev", "nlu", "nsteps", "nrejected")
+    for field in (*counts, "t_end", "status", "message", "success", "setting", "label", "units"):
         assert getattr(back, field) == getattr(sol, field), field
     assert str(back) == str(sol) and str(back.switches) == str(sol.switches)
     for field in ("switches", "near_misses", "observed"):
         mine, theirs = getattr(back, field), getattr(sol, field)
         assert mine.keys() == theirs.keys()
-        for column in mine.keys():
+        for column in sol_columns(mine):
             np.testing.assert_array_equal(mine[column], theirs[column])
     assert (back.t_events is None) == (sol.t_events is None)
     for field in ("t_events", "y_events"):
@@ -156,7 +163,7 @@ def test_a_saved_solution_comes_back(name: str, tmp_path: Path) -> None:
 
 
 def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(phdyn.ArgumentError, match="saved as .npz, not 'run.txt'"):
+    with pytest.raises(phdyn.ArgumentError, match=r"saved as \.npz, not 'run\.txt'"):
         toy().save(tmp_path / "run.txt")
     with pytest.raises(phdyn.ArgumentError, match="there is no file"):
         phdyn.load(tmp_path / "nothing.npz")

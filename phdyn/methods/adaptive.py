@@ -184,5 +184,5 @@ def not_finite(motion: Motion, height: float, t: float) -> str:
     """Return the message for a loss, a gradient or a ``fun`` that is not finite."""
     if not motion.has_energy:
         return f"fun(t, x) is not finite at t = {t:.6g}: the state has left the region where fun is defined; try tighter tolerances"
-    what = f"loss is {height:g}" if not np.isfinite(height) else "the gradient is not finite"
+    what = f"loss is {height:g}" if not np.isfinite(height) else "the vector field (gradient, friction or input) is not finite"
     return f"{what} at t = {t:.6g}: the state has left the region where the loss is defined; try tighter tolerances or a smaller step"

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from phdyn.errors import ArgumentError
 from phdyn.methods.stepping import Control, Step, kick, march_on_grid
 from phdyn.motion import Knot, Motion
@@ -106,8 +104,3 @@ class SgdStep(Step):
         stepper = SgdStepper(self.stepper.method, self.motion, start, self.motion.vectors.clone(start.x))
         stepper.advance(start.t, start.t + tau, tau)
         return stepper.step
-
-
-def momentum_factor(method: SgdMap, friction: float, mass: float, step: float) -> float:
-    """Return mu of a step: what conformal symplecticity multiplies by."""
-    return float(np.exp(-friction * step / mass)) if method.friction == "exact" else 1 - friction * step / mass

@@ -19,6 +19,9 @@ from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
 
+_ALARM = 1e6
+"""A run whose energy has grown so often is bursting: its last state would drown in the rounding of what follows, and is copied."""
+
 
 @dataclass(frozen=True)
 class Splitting:
@@ -120,17 +123,23 @@ class SplittingStepper:
         self.x, self.q, self.p = x, x[: motion.dim], x[motion.dim :]
         self.kicks, self.drifts = _begun_with_kick(method)
         vectors = motion.vectors
+        self.kicked: Array | None = None
+        self.alarm = _ALARM * (abs(start.V) + start.T)
         if len(self.drifts) == 1 and not keep_start:
-            self.kicked: Array | None = vectors.empty(motion.dim, x)
+            self.kicked = vectors.empty(motion.dim, x)
         else:
-            self.kicked = None
-            self.x0, self.g0 = vectors.empty(motion.size, x), vectors.empty(motion.dim, x)
+            self._keep_starts()
         self.planned = (float("nan"), float("nan"))
         self.plan: list[tuple[float, Coefficient, Coefficient, Coefficient, float]] = []
         self.step = SplittingStep(self)
         self.step.begin(start)
         self.step.x1 = x
         self.steady = isinstance(motion.law, ConstantFriction)
+
+    def _keep_starts(self) -> None:
+        """Copy the start of each step from now on."""
+        self.kicked = None
+        self.x0, self.g0 = (self.motion.vectors.empty(n, self.x) for n in (self.motion.size, self.motion.dim))
 
     def prepare(self, t: float, h: float) -> None:
         """Compute the coefficients of a step; once for all steps of a length while friction is constant."""
@@ -145,17 +154,11 @@ class SplittingStepper:
 
     def advance(self, t: float, t1: float, h: float) -> None:
         """Advance from t to t1 and fill the step."""
-        step, motion, vectors = self.step, self.motion, self.motion.vectors
-        axpy, dot, gradient, kicked = vectors.axpy, vectors.dot, motion.gradient, self.kicked
+        self._begin_step(t, t1, h)
+        step, motion, vectors, kicked = self.step, self.motion, self.motion.vectors, self.kicked
+        axpy, dot, gradient = vectors.axpy, vectors.dot, motion.gradient
         p, q, g = self.p, self.q, step.g1
-        step.t0, step.t1, step.V0, step.T0, step.d0, step.slope0 = t, t1, step.V1, step.T1, step.d1, step.slope1
-        step._path = step._start = None
-        if h != self.planned[0] or not self.steady:
-            self.prepare(t, h)
         forced = motion.input is not None
-        if kicked is None:
-            vectors.copy(self.x, self.x0)
-            vectors.copy(g, self.g0)
         dissipated = supplied = 0.0
         for b, decay, drift, lost, offset in self.plan:
             if forced:
@@ -178,6 +181,19 @@ class SplittingStepper:
         if forced and self.method.requires_quadratic_kinetic:
             step.supplied = gauss_work(step)[1]
 
+    def _begin_step(self, t: float, t1: float, h: float) -> None:
+        """Move what is known at the end of the last step to the start of this one, and keep what its start needs."""
+        step = self.step
+        step.t0, step.t1, step.V0, step.T0, step.d0, step.slope0 = t, t1, step.V1, step.T1, step.d1, step.slope1
+        step._path = step._start = None
+        if h != self.planned[0] or not self.steady:
+            self.prepare(t, h)
+        if self.kicked is not None and self.alarm < step.T0:
+            self._keep_starts()
+        if self.kicked is None:
+            self.motion.vectors.copy(self.x, self.x0)
+            self.motion.vectors.copy(step.g1, self.g0)
+
     def _look_at_end(self, p: Array, g: Array) -> None:
         """Fill in the energies and slopes at the step's end."""
         step, motion, dot = self.step, self.motion, self.motion.vectors.dot
@@ -188,8 +204,8 @@ class SplittingStepper:
             step.T1, step.d1 = motion.kinetic(self.x), motion.climb(step.t1, self.x, g)
         step.slope1 = dot(g, g)
 
-    def start(self) -> Knot:
-        """Return the start of the step just taken."""
+    def start(self, g: Array | None = None) -> Knot:
+        """Return the start of the step just taken, or of one that failed midway (then ``g`` is the gradient there)."""
         step, motion, vectors = self.step, self.motion, self.motion.vectors
         if self.kicked is None:
             x, g = vectors.clone(self.x0), vectors.clone(self.g0)
@@ -200,7 +216,7 @@ class SplittingStepper:
             step.hold()
             vectors.axpy(-drift, self.kicked, q)
             vectors.copy(self.kicked, p)
-            g = vectors.clone(motion.gradient(q)[1])
+            g = vectors.clone(motion.gradient(q)[1] if g is None else g)
             if b:
                 kick(motion, step.t0, q, p, g, b)
         return Knot(step.t0, x, step.V0, step.T0, step.d0, g)
@@ -219,6 +235,10 @@ class SplittingStep(Step):
         if self._start is None:
             self._start = self.stepper.start()
         return self._start
+
+    def start_as_kept(self) -> Knot:
+        """See Step; until a step is complete its gradient is still the one at its start."""
+        return self.stepper.start(self.g1)
 
     def until(self, tau: float) -> Step:
         """See Step; one gradient a stage."""

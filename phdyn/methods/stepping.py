@@ -86,6 +86,10 @@ class Step:
         g, f = (None if v is None else clone(v) for v in (self.g1, self.f1))
         return Knot(self.t1, clone(self.x1), self.V1, self.T1, self.d1, g, f)
 
+    def start_as_kept(self) -> Knot:
+        """Return the start of a step that failed midway, without calling the user's functions again."""
+        return self.start()
+
     def hold(self) -> None:
         """Make the gradient at the end the step's own, before others are evaluated: a potential may answer in one buffer."""
         if self.g1 is not None:

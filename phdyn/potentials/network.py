@@ -222,32 +222,32 @@ class NetworkLoss:
     def _evaluate(self, *, gradient: bool) -> Tensor:
         """V at the module's parameters; the gradient is left in its buffer. One forward (and backward) pass a chunk."""
         self._require_ours()
-        if gradient:
-            self.gradient_buffer.zero_()
         with torch.enable_grad():
             if self.chunk_size is None:
-                value = self._add_up(self.inputs, self.targets, 1.0, gradient=gradient)
+                value = self._add_up(self.inputs, self.targets, 1.0, gradient=gradient, first=True)
             else:
                 value = torch.zeros((), dtype=self.dtype, device=self.device)
                 for start in range(0, len(self.inputs), self.chunk_size):
                     chunk = slice(start, start + self.chunk_size)
                     inputs, targets = self.inputs[chunk], self.targets[chunk]
                     weight = len(inputs) / len(self.inputs) if self._is_mean else 1.0
-                    value += self._add_up(inputs, targets, weight, gradient=gradient)
+                    value += self._add_up(inputs, targets, weight, gradient=gradient, first=start == 0)
         if self.weight_decay:
             value = value + 0.5 * self.weight_decay * self._position.dot(self._position)
             if gradient:
                 self.gradient_buffer.add_(self._position, alpha=self.weight_decay)
         return value
 
-    def _add_up(self, inputs: Tensor, targets: Tensor, weight: float, *, gradient: bool) -> Tensor:
-        """Weighted loss of some samples, detached; its gradient is added to the buffer."""
+    def _add_up(self, inputs: Tensor, targets: Tensor, weight: float, *, gradient: bool, first: bool) -> Tensor:
+        """Weighted loss of some samples, detached; its gradient is added to the buffer (untouched if the forward pass fails)."""
         loss = self.loss(self.model(inputs), targets)
         if type(loss) is not Tensor or loss.ndim or not loss.requires_grad:
             raise loss_error(loss)
         if weight != 1.0:
             loss = loss * weight
         if gradient:
+            if first:
+                self.gradient_buffer.zero_()
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
