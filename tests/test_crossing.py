@@ -392,7 +392,7 @@ class _Ends:
 
 def test_a_dip_is_suspected_only_where_it_can_be() -> None:
     assert may_dip(_Ends(1.0, 1.0, -1.0, 1.0), 0.9)
-    assert may_dip(_Ends(1.0, 1.0, 0.0, 1.0), 0.6)  # at rest
+    assert may_dip(_Ends(1.0, 1.5, 0.0, 1.0), 0.9)  # at rest: V may have fallen first
     assert not may_dip(_Ends(1.0, 1.0, -1.0, 1.0), -3.0)  # too deep for this step
     assert not may_dip(_Ends(1.0, 0.5, -0.5, -0.5), 0.4)  # falls throughout
     assert may_dip(_Ends(1.0, 0.5, -0.1, -0.1), 0.4)  # its slopes do not explain its fall
