@@ -22,6 +22,7 @@ from phdyn.solution import Guarded, Solution, State
 from phdyn.tables import SwitchTable, Table
 from phdyn.typing import Array
 
+_INFINITE = float("inf")
 _FIRST_LOOK = 64
 """The monitor looks at this step, and each time the number of steps has doubled."""
 
@@ -139,6 +140,7 @@ class _Run:
 
     def __init__(self, plan: arguments.Plan, x0: Array, observables: Mapping[str, Any] | None, *, progress: bool) -> None:
         self.plan, self.motion, self.method = plan, plan.motion, plan.method
+        self.plain = not plan.motion.has_energy
         self.observer = Observer(observables)
         before = plan.before
         motion, t0 = self.motion, plan.t0
@@ -283,7 +285,7 @@ class _Run:
     def observe(self, step: Step) -> bool:
         """Take a step that the method pushes; say whether the march must stop."""
         height = step.V1 + step.T1
-        if not (-np.inf < height < np.inf and step.slope1 < np.inf) or not self.motion.has_energy:
+        if not (-_INFINITE < height < _INFINITE and step.slope1 < _INFINITE) or self.plain:
             self._must_be_finite(step)
         suspected = None
         for one in self.active:
