@@ -25,6 +25,8 @@ from phdyn.motion import Halt, Knot, Motion, Point
 
 _EPS = float(np.finfo(np.float64).eps)
 _CORRECTIONS = 4
+_CLOSE = 1e-6
+"""A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
 _SHORT = 0.02
 """Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step."""
 
@@ -165,7 +167,8 @@ class GoalWatch(Watch):
             return None
         if after == 0.0 and step.V0 > self.level >= step.V1:
             theta = cubic_root(step.V0 - self.level, step.V1 - self.level, step.h * step.d0, step.h * step.d1)
-            return refine(self, step, theta, after=0.0)
+            cut = refine(self, step, theta, after=0.0)
+            return cut if abs(cut.residual) <= _CLOSE * abs(self.level) else self._on_own_steps(step)
         motion = self.motion
 
         def above(theta: float) -> float:
@@ -178,6 +181,22 @@ class GoalWatch(Watch):
         if height < 0 and above(after) > 0:
             theta = bracketed_root(above, after, theta, xtol=1e-12)
         return refine(self, step, theta, after=after)
+
+
+    def _on_own_steps(self, step: Step) -> Cut:
+        """Locate an end crossing at which Newton's corrections met a minimum of V on the way: by bracketing on the partial steps.
+
+        It happens where a method of low order takes so coarse a step that its partial steps and the cubic disagree.
+        """
+
+        def above(theta: float) -> float:
+            if theta in (0.0, 1.0):
+                return (step.V1 if theta else step.V0) - self.level
+            return step.until(theta * step.h).V1 - self.level
+
+        theta = bracketed_root(above, 0.0, 1.0)
+        part = step if theta == 1.0 else step.until(theta * step.h)
+        return Cut(part, theta, part.V1 - self.level)
 
 
 class GuardWatch(Watch):

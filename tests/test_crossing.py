@@ -396,3 +396,26 @@ def test_a_dip_is_suspected_only_where_it_can_be() -> None:
     assert not may_dip(_Ends(1.0, 1.0, -1.0, 1.0), -3.0)  # too deep for this step
     assert not may_dip(_Ends(1.0, 0.5, -0.5, -0.5), 0.4)  # falls throughout
     assert may_dip(_Ends(1.0, 0.5, -0.1, -0.1), 0.4)  # its slopes do not explain its fall
+
+
+@pytest.mark.parametrize("method", ["sgd", "conformal-euler", "strang"])
+def test_a_bracketed_crossing_is_met_at_coarse_steps(method: str) -> None:
+    """Steps of a tenth to a quarter of the fastest period: the partial steps and the cubic of V disagree by some per cent of the goal."""
+    rng = np.random.default_rng(5)
+    located = 0
+    for _ in range(60):
+        reduction, angle, step = rng.uniform(0.3, 0.95), rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
+        friction = phdyn.SwitchedFriction(0.1, 2.0, phdyn.LossGoal(reduction=reduction))
+        system = phdyn.HeavyBall(Quadratic([1.0, 2.25]), friction=friction)
+        x0 = [np.cos(angle), np.sin(angle), 0.0, 0.0]
+        sol = phdyn.simulate(system, (0.0, 12.0), x0, method=method, step=step, record="energy", monitor=None)
+        if not len(sol.switches):
+            continue
+        switch, goal = sol.switches[0], (1 - reduction) * sol.energy.potential[0]
+        k = int(np.flatnonzero(sol.energy.t == switch.time)[0])
+        free = phdyn.HeavyBall(Quadratic([1.0, 2.25]), friction=0.1)
+        ahead = phdyn.simulate(free, (0.0, 12.0), x0, method=method, step=step, record="energy", monitor=None)
+        if ahead.energy.potential[k] <= goal:  # crossed at the step's end, not only touched inside
+            located += 1
+            assert abs(switch.loss / goal - 1) < 1e-6
+    assert located > 20
