@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from phdyn import arguments
-from phdyn.crossing import Cut, GoalWatch, Watch, watch
+from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
 from phdyn.interruption import Interruption
+from phdyn.location import Cut
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot
 from phdyn.progress import Progress

@@ -14,8 +14,9 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 
 import phdyn
-from phdyn.crossing import bracketed_root, cubic_root, may_dip
+from phdyn.crossing import may_dip
 from phdyn.events import Guard, TimeReached
+from phdyn.location import bracketed_root, cubic_root
 from phdyn.methods import get
 from phdyn.potentials import MultiWell, Quadratic
 

@@ -26,6 +26,7 @@ LAYERS = (
     ("systems",),
     ("motion",),
     ("methods",),
+    ("location",),
     ("crossing",),
     ("energy",),
     ("solution",),

@@ -289,7 +289,7 @@ def test_nearly_skew_and_nearly_semidefinite_matrices_pass():
     rng = np.random.default_rng(0)
     for _ in range(20):
         A, B = rng.normal(size=(6, 6)), rng.normal(size=(6, 2))
-        PortHamiltonianSystem(np.eye(6), 1e5 * (A - A.T), B @ B.T)
+        assert PortHamiltonianSystem(np.eye(6), 1e5 * (A - A.T), B @ B.T).size == 6
 
 
 def test_at_rest():

@@ -95,8 +95,7 @@ class RungeKuttaStepper:
         method, motion, step, slopes = self.method, self.motion, self.step, self.slopes
         vectors = motion.vectors
         axpy, copy = vectors.axpy, vectors.copy
-        step.t0, step.t1, step.V0, step.T0, step.d0, step.slope0 = t, t1, step.V1, step.T1, step.d1, step.slope1
-        step._path = None
+        step.forward(t, t1)
         self.x0, self.x1 = self.x1, self.x0
         slopes[0], slopes[-1] = slopes[-1], slopes[0]
         if step.g1 is not None:

@@ -67,8 +67,7 @@ class SgdStepper:
         """Advance from t to t1 and fill the step."""
         step, motion, method, n = self.step, self.motion, self.method, self.motion.dim
         vectors, w, q, p = motion.vectors, motion.inverse_mass, self.x[:n], self.x[n:]
-        step.t0, step.t1, step.V0, step.T0, step.d0, step.slope0 = t, t1, step.V1, step.T1, step.d1, step.slope1
-        step._path = None
+        step.forward(t, t1)
         vectors.copy(self.x, self.x0)
         vectors.copy(step.g1, self.g0)
         damping = motion.damping(t, h)

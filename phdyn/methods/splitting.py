@@ -184,8 +184,8 @@ class SplittingStepper:
     def _begin_step(self, t: float, t1: float, h: float) -> None:
         """Move what is known at the end of the last step to the start of this one, and keep what its start needs."""
         step = self.step
-        step.t0, step.t1, step.V0, step.T0, step.d0, step.slope0 = t, t1, step.V1, step.T1, step.d1, step.slope1
-        step._path = step._start = None
+        step.forward(t, t1)
+        step._start = None
         if h != self.planned[0] or not self.steady:
             self.prepare(t, h)
         if self.kicked is not None and self.alarm < step.T0:

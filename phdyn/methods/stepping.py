@@ -76,6 +76,11 @@ class Step:
         self.x1, self.g1, self.f1 = knot.x, knot.g, knot.f
         self.slope1 = 0.0 if knot.g is None else float(self.motion.vectors.dot(knot.g, knot.g))
 
+    def forward(self, t0: float, t1: float) -> None:
+        """Make what is known at the end what is known at the start, for a next step from t0 to t1."""
+        self.t0, self.t1, self.V0, self.T0, self.d0, self.slope0 = t0, t1, self.V1, self.T1, self.d1, self.slope1
+        self._path = None
+
     def start(self) -> Knot:
         """Return the start of the step; the knot owns its vectors. Where a method did not keep it, this costs a gradient."""
         raise TypeError("a step knows its start")

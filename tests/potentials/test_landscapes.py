@@ -423,4 +423,4 @@ def test_products_of_minima_are_listed_while_few():
 def test_no_torch_warning_for_read_only_constants():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Quadratic([1.0, 2.0]).value(torch.ones(3, 2, dtype=torch.float64))
+        assert Quadratic([1.0, 2.0]).value(torch.ones(3, 2, dtype=torch.float64)).tolist() == [1.5] * 3
