@@ -21,7 +21,8 @@ from phdyn.errors import ArgumentError
 from phdyn.events import Event, Guard, LossGoal, direction_of, name_of, terminal_count
 from phdyn.location import EPS, Cut, bracketed_root, cubic_root, refine
 from phdyn.methods.stepping import Step
-from phdyn.motion import Halt, Knot, Motion, Point
+from phdyn.motion import Halt, Knot, Motion
+from phdyn.point import Point
 
 _CLOSE = 1e-6
 """A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""

@@ -19,7 +19,7 @@ import torch
 from phdyn.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
-    from phdyn.motion import Point
+    from phdyn.point import Point
 
 Event = Any
 """A LossGoal, a Guard, or scipy's ``event(t, x)``."""

@@ -444,69 +444,6 @@ class PlainMotion(Motion):
         return Knot(t, x, 0.0, 0.0, 0.0, None, f)
 
 
-class Point:
-    """What a Guard or an observable sees of a state; vectors are tensors, and what is not known yet is computed when asked for."""
-
-    def __init__(self, motion: Motion, t: float, x: Array, known: Knot | None = None) -> None:
-        self._motion, self._known = motion, known
-        self.t = t
-        self._x = x
-
-    @property
-    def system(self) -> Any:
-        """The system."""
-        return self._motion.system
-
-    @property
-    def x(self) -> torch.Tensor:
-        """The state."""
-        return self._motion.vectors.tensor(self._x)
-
-    @property
-    def q(self) -> torch.Tensor:
-        """Positions."""
-        return self.x[: self._motion.dim]
-
-    @property
-    def p(self) -> torch.Tensor:
-        """Momenta."""
-        if not self._motion.has_split:
-            raise ArgumentError(f"{self.system} has no momenta: use point.x")
-        return self.x[self._motion.dim :]
-
-    @property
-    def potential(self) -> float:
-        """V at the position (H where nothing splits)."""
-        return self._known.V if self._known is not None else self._motion.value(self._motion.position(self._x))
-
-    @property
-    def gradient(self) -> torch.Tensor:
-        """The gradient of V at the position."""
-        return self._motion.vectors.tensor(self._motion_gradient())
-
-    @property
-    def climb(self) -> float:
-        """dV/dt along the motion."""
-        return self._motion.climb(self.t, self._x, self._motion_gradient())
-
-    @property
-    def kinetic(self) -> float:
-        """T."""
-        return self._known.T if self._known is not None else self._motion.kinetic(self._x)
-
-    @property
-    def hamiltonian(self) -> float:
-        """H = T + V."""
-        return self.kinetic + self.potential
-
-    def _motion_gradient(self) -> Array:
-        if not self._motion.has_energy:
-            raise ArgumentError("a plain fun(t, x) has no potential, so no event that needs its gradient")
-        if self._known is None:
-            self._known = self._motion.knot(self.t, self._x)
-        return self._known.g
-
-
 def bind(system: Any, vectors: Vectors, size: int, *, tensors: bool, args: tuple[Any, ...] = ()) -> Motion:
     """Bind a system, or a plain ``fun(t, x, *args)``, to the arrays of a run.
 

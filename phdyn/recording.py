@@ -12,7 +12,8 @@ import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.methods.stepping import Step
-from phdyn.motion import Halt, Knot, Motion, Point
+from phdyn.motion import Halt, Knot, Motion
+from phdyn.point import Point
 from phdyn.potentials import NetworkLoss
 from phdyn.solution import DenseOutput
 from phdyn.tables import Table

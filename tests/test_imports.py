@@ -25,6 +25,7 @@ LAYERS = (
     ("friction",),
     ("systems",),
     ("motion",),
+    ("point",),
     ("methods",),
     ("location",),
     ("crossing",),

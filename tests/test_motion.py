@@ -76,7 +76,10 @@ def goes_down(t, x):
     return x[0] - 0.7
 
 
-@pytest.mark.parametrize("more", [{}, {"events": goes_down}, {"record": "energy"}, {"dense_output": True}], ids=["plain", "events", "energy", "dense"])
+WATCHED = {"plain": {}, "events": {"events": goes_down}, "energy": {"record": "energy"}, "dense": {"dense_output": True}}
+
+
+@pytest.mark.parametrize("more", WATCHED.values(), ids=WATCHED)
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_reported_is_what_the_potential_counted(name, more):
     """The look at shapes, before the run, is its first evaluation. A switch and an event are located on the way."""
