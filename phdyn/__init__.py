@@ -6,6 +6,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 from phdyn import events, methods, potentials
+from phdyn.automaton import HybridAutomaton
 from phdyn.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -24,6 +25,7 @@ from phdyn.simulate import simulate
 from phdyn.solution import Solution, load
 from phdyn.stability import suggest_step
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, Sampled, Steps, at_rest
+from phdyn.transitions import Transition
 
 if TYPE_CHECKING:
     from phdyn import data, networks, plots, runs, studies
@@ -42,6 +44,7 @@ __all__ = [
     "Every",
     "GradientFlow",
     "HeavyBall",
+    "HybridAutomaton",
     "LossGoal",
     "MissingExtraError",
     "NesterovFriction",
@@ -54,6 +57,7 @@ __all__ = [
     "StabilityWarning",
     "Steps",
     "SwitchedFriction",
+    "Transition",
     "__version__",
     "at_rest",
     "data",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from phdyn.automaton import HybridAutomaton
 from phdyn.errors import ArgumentError, ArgumentTypeError, StabilityWarning
-from phdyn.events import Event, Guard, LossGoal
+from phdyn.events import OURS, Event
 from phdyn.friction import ConstantFriction
 from phdyn.methods.catalogue import check_fit, resolve
 from phdyn.methods.splitting import Splitting, check_stability
@@ -21,6 +22,7 @@ from phdyn.potentials import NetworkLoss
 from phdyn.recording import MODES, check_memory
 from phdyn.solution import State
 from phdyn.systems import HeavyBall, Sampled, Steps, describe
+from phdyn.transitions import Transition
 from phdyn.typing import Array, Method
 from phdyn.vectors import NumpyVectors, vectors_of
 
@@ -55,14 +57,14 @@ class Plan:
         return self.t_end < self.t0
 
     @property
-    def transitions(self) -> list[tuple[str, str, Event]]:
+    def transitions(self) -> list[Transition]:
         """The edges of the system's mode graph."""
         return list(getattr(self.system, "transitions", []))
 
     @property
     def first_mode(self) -> str:
         """The mode in which a fresh run starts."""
-        return str(next(iter(getattr(self.system, "laws", {"": None}))))
+        return str(getattr(self.system, "initial", None) or next(iter(_modes(self.system))))
 
     @property
     def setting(self) -> str:
@@ -129,18 +131,18 @@ def prepare(
     """
     t0, t_end = _checked_span(t_span)
     chosen = resolve(method)
-    check_fit(chosen, system)
+    for part in _parts(system):
+        check_fit(chosen, part)
     before = x0 if isinstance(x0, State) else None
     if before is not None and before.t != t0:
         raise ArgumentError(f"t_span starts at {t0:g}, the state to go on from is at t = {before.t:g}: start there")
-    modes = getattr(system, "laws", {"": None})
+    modes = _modes(system)
     if before is not None and before.mode not in modes:
         raise ArgumentError(f"the state to go on from is in mode '{before.mode}', the system has {', '.join(map(repr, modes))}")
-    if before is not None and before.mode not in getattr(system, "laws", {"": None}):
-        raise ArgumentError(f"the state to go on from is in mode {before.mode!r}, which {system!r} does not have")
     start = x0 if before is None else before.x
     vectors, x = vectors_of(start)
-    check_shape(system, x)
+    for part in _parts(system):
+        check_shape(part, x)
     _check_precision(system, x)
     dtype = vectors.dtype
     if getattr(chosen, "double_only", False) and dtype == np.float32 and isinstance(vectors, NumpyVectors):
@@ -150,13 +152,18 @@ def prepare(
     motion.max_nfev = _checked_budget(max_nfev, "max_nfev")
     if not bool(vectors.finite(x)):
         raise ArgumentError("x0 has an entry that is not finite (nan or inf)")
-    _check_laws(system, t0, chosen, control)
+    for part in _parts(system):
+        _check_laws(part, t0, chosen, control)
     _check_record(record, monitor, t_eval, control, t0, t_end, x, dtype)
     _check_jacobian(chosen, motion)
     times = _checked_times(t_eval, t0, t_end)
     budgets = int(_checked_budget(max_steps, "max_steps")), int(_checked_budget(max_switches, "max_switches"))
     stops = _stops(system, t0, t_end)
-    motion.on_stretch(t0, stops[0])
+    for part in (*motion.family.values(),) or (motion,):
+        part.on_stretch(t0, stops[0])
+        if part is not motion:
+            part.check(t0, x)
+            part.spend_check()  # the first mode's is the run's first gradient
     motion.check(t0, x)
     plan = Plan(
         system=system,
@@ -178,6 +185,16 @@ def prepare(
         dtype=dtype,
     )
     return plan, x
+
+
+def _modes(system: Any) -> Any:
+    """Return the names of a system's modes, one without a name where nothing switches."""
+    return system.modes if isinstance(system, HybridAutomaton) else getattr(system, "laws", {"": None})
+
+
+def _parts(system: Any) -> list[Any]:
+    """Return the systems of which a system is made."""
+    return list(system.modes.values()) if isinstance(system, HybridAutomaton) else [system]
 
 
 def _checked_span(t_span: Any) -> tuple[float, float]:
@@ -207,7 +224,7 @@ def check_shape(system: Any, x: Any) -> None:
 
 
 def _check_precision(system: Any, x: Any) -> None:
-    potential = getattr(system, "potential", None)
+    potential = getattr(_parts(system)[0], "potential", None)
     if not isinstance(potential, NetworkLoss):
         return
     network, given = str(potential.dtype).removeprefix("torch."), str(x.dtype).removeprefix("torch.")
@@ -243,7 +260,8 @@ def _checked_control(
     atol = _positive((1e-8 if single else 1e-9) if atol is None else atol, "atol")
     if single and rtol < 1e-5:
         raise ArgumentError(f"rtol={rtol:g} is beyond a float32 loss: use rtol >= 1e-5, or a float64 x0 and model")
-    if max_step is None and getattr(system, "u", None) is not None and not isinstance(system.u, (Steps, Sampled)):
+    inputs = [getattr(part, "u", None) for part in _parts(system)]
+    if max_step is None and any(u is not None and not isinstance(u, (Steps, Sampled)) for u in inputs):
         max_step = abs(t_end - t0) / 100
     bound = None if max_step is None or max_step == np.inf else _positive(max_step, "max_step")
     return Control(None, t0, rtol, atol, bound, None if first_step is None else _positive(first_step, "first_step"), dense=dense)
@@ -305,8 +323,8 @@ def _check_jacobian(method: Method, motion: Motion) -> None:
 
 def _stops(system: Any, t0: float, t_end: float) -> list[float]:
     """Return the ends of the stretches between jumps of the input, the end of the span last."""
-    u = getattr(system, "u", None)
-    times = u.times if isinstance(u, (Steps, Sampled)) else []
+    inputs = [getattr(part, "u", None) for part in _parts(system)]
+    times = sorted({t for u in inputs if isinstance(u, (Steps, Sampled)) for t in u.times})
     low, high = min(t0, t_end), max(t0, t_end)
     inside = [t for t in times if low < t < high]
     return [*(inside if t_end > t0 else inside[::-1]), t_end]
@@ -328,7 +346,7 @@ def _listed(events: Any, args: tuple[Any, ...]) -> list[Event]:
     if events is None:
         return []
     listed = list(events) if isinstance(events, Sequence) and not isinstance(events, str) else [events]
-    return [_with_args(event, args) if args and not isinstance(event, (LossGoal, Guard)) else event for event in listed]
+    return [_with_args(event, args) if args and not isinstance(event, OURS) else event for event in listed]
 
 
 def _with_args(event: Callable[..., Any], args: tuple[Any, ...]) -> Event:

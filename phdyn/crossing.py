@@ -18,14 +18,19 @@ from typing import Any
 import numpy as np
 
 from phdyn.errors import ArgumentError
-from phdyn.events import Event, Guard, LossGoal, direction_of, name_of, terminal_count
+from phdyn.events import Budget, Event, Guard, LossGoal, Stagnation, direction_of, name_of, terminal_count
 from phdyn.location import EPS, Cut, bracketed_root, cubic_root, refine
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot, Motion
 from phdyn.point import Point
+from phdyn.transitions import Transition
 
 _CLOSE = 1e-6
 """A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
+
+
+_SOON = 1e-3
+"""The fraction of a step after which a guard on which the state has landed is off zero."""
 
 
 class Watch:
@@ -39,18 +44,20 @@ class Watch:
         The motion it is watched on.
     index : int or None
         Its place in ``events=``; None for the guard of a transition.
-    transition : tuple or None
-        (source, target), for a guard of a transition.
+    transition : Transition or None
+        The transition whose guard it is.
     """
 
-    def __init__(self, event: Event, motion: Motion, *, index: int | None = None, transition: tuple[str, str] | None = None) -> None:
+    def __init__(self, event: Event, motion: Motion, *, index: int | None = None, transition: Transition | None = None) -> None:
         self.event, self.motion, self.index, self.transition = event, motion, index, transition
+        self.source = None if transition is None else transition.source
         self.name = name_of(event)
         self.direction = direction_of(event)
         self.left = float("inf") if transition is not None else terminal_count(event)
         self.side = 0
         self.last = 0
         self.fired = 0
+        self.closest, self.closest_time = float("nan"), float("nan")
         self.times: list[float] = []
         self.states: list[np.ndarray[Any, Any]] = []
 
@@ -62,6 +69,10 @@ class Watch:
     def start(self, knot: Knot) -> None:
         """Take the side at the start of a run; it never fires there."""
         self.side = self.last = _sign(self.value(knot))
+
+    def land(self, knot: Knot) -> None:
+        """Take up a guard that has fired and whose switch has made the state jump: its sign may be that of rounding."""
+        self.start(knot)
 
     def settle(self, knot: Knot) -> None:
         """Take the side at a knot that has been examined."""
@@ -97,6 +108,60 @@ class Watch:
         raise TypeError("a watch knows its guard")
 
 
+class StagnationWatch(Watch):
+    """The watch of a Stagnation: its memory is the lowest V and when that was reached, at step ends."""
+
+    event: Stagnation
+
+    def start(self, knot: Knot) -> None:
+        """See Watch; the clock starts."""
+        self.side = self.last = 1
+        self.closest, self.closest_time = knot.V, knot.t
+
+    def settle(self, knot: Knot) -> None:
+        """See Watch."""
+        if self.closest - self.event.tolerance * abs(self.closest) > knot.V:
+            self.closest, self.closest_time = knot.V, knot.t
+
+    def decree(self) -> None:
+        """See Watch; the clock starts anew."""
+        self.fired += 1
+        self.left -= 1
+
+    def suspects(self, step: Step) -> bool:
+        """See Watch."""
+        if self.closest - self.event.tolerance * abs(self.closest) > step.V1:
+            self.closest, self.closest_time = step.V1, step.t1
+            return False
+        return abs(step.t1 - self.closest_time) >= self.event.patience
+
+    def locate(self, step: Step, after: float) -> Cut | None:
+        """See Watch; the time is known, the state there is that of the method's own partial step."""
+        theta = (self.closest_time + np.copysign(self.event.patience, step.h) - step.t0) / step.h
+        if theta <= after or theta > 1.0:
+            return None
+        self.closest_time = step.t0 + theta * step.h
+        return Cut(step if theta == 1.0 else step.until(theta * step.h), theta, 0.0)
+
+
+class BudgetWatch(Watch):
+    """The watch of a Budget: it fires where a step ends."""
+
+    event: Budget
+
+    def value(self, knot: Knot) -> float:
+        """Return the gradients left."""
+        return float(self.event.nfev - self.motion.counts.nfev)
+
+    def suspects(self, step: Step) -> bool:
+        """See Watch."""
+        return self.side > 0 and bool(self.motion.counts.nfev >= self.event.nfev)
+
+    def locate(self, step: Step, after: float) -> Cut | None:
+        """See Watch."""
+        return Cut(step, 1.0, 0.0) if self.side > 0 and after < 1.0 else None
+
+
 class GoalWatch(Watch):
     """The watch of a LossGoal: V, dV/dt and a bound are free at both ends of a step."""
 
@@ -107,7 +172,12 @@ class GoalWatch(Watch):
             raise ArgumentError(f"{event} watches a potential, and a plain fun(t, x) has none: write an event(t, x)")
         super().__init__(event, motion, **place)
         self.level = event.level(reference)
-        self.closest, self.closest_time = reference, float("nan")
+        self.closest = reference
+
+    def rebase(self, reference: float) -> None:
+        """Refer to another loss from now on, if it lies above the floor: below, nothing is left to be reduced."""
+        if reference > self.event.floor:
+            self.level = self.event.level(reference)
 
     def value(self, knot: Knot) -> float:
         """Return V above the goal."""
@@ -190,6 +260,7 @@ class GuardWatch(Watch):
     def __init__(self, event: Event, motion: Motion, **place: Any) -> None:
         super().__init__(event, motion, **place)
         self.ours = isinstance(event, Guard)
+        self.unsure = False
         self.before = self.now = 0.0
         self.numpy = motion.vectors.numpy
 
@@ -217,6 +288,9 @@ class GuardWatch(Watch):
         """See Watch."""
         self.before, self.now = self.now, self.value(step.end_view())
         sign, last = _sign(self.now), self.last
+        if self.unsure:  # the state has jumped on the guard: on which side it has landed shows soon after
+            self.unsure = False
+            self.side = last = _sign(self._call(step.t0 + _SOON * step.h, step.at(_SOON), None))
         if sign != self.side and last and self.allowed(-self.side):
             return True
         self.side, self.last = sign or self.side, sign
@@ -226,6 +300,11 @@ class GuardWatch(Watch):
         """See Watch."""
         self.now = self.value(knot)
         self.side = self.last = _sign(self.now)
+
+    def land(self, knot: Knot) -> None:
+        """See Watch."""
+        self.start(knot)
+        self.unsure, self.side, self.last = True, 0, 0
 
     def settle(self, knot: Knot) -> None:
         """See Watch."""
@@ -289,6 +368,12 @@ def watch(event: Event, motion: Motion, reference: float, **place: Any) -> Watch
     """Bind an event to a run; ``reference`` is V at its start."""
     if isinstance(event, LossGoal):
         return GoalWatch(event, motion, reference, **place)
+    if isinstance(event, Stagnation):
+        if not motion.has_energy:
+            raise ArgumentError(f"{event} watches a potential, and a plain fun(t, x) has none: write an event(t, x)")
+        return StagnationWatch(event, motion, **place)
+    if isinstance(event, Budget):
+        return BudgetWatch(event, motion, **place)
     if not (isinstance(event, Guard) or callable(event)):
         raise ArgumentError(f"an event is a function event(t, x), a Guard or a LossGoal, not {event!r}")
     return GuardWatch(event, motion, **place)

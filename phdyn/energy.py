@@ -162,6 +162,17 @@ class Account:
         if len(self.pending) >= self.flush_every:
             self.flush()
 
+    def jump(self, kinetic: float, potential: float) -> float:
+        """Enter a jump of the state, or of the system, at the time of the last entry; return the energy that it injected."""
+        self.flush()
+        after = self.last.copy()
+        injected = kinetic + potential - float(self.last[1] + self.last[2])
+        after[1], after[2], after[5] = kinetic, potential, self.last[5] + injected
+        self.last = after
+        if self.kept[-1][-1, 0] == after[0]:
+            self.kept[-1][-1] = after
+        return injected
+
     def flush(self) -> None:
         """Turn pending entries into rows."""
         if not self.pending:

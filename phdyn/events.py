@@ -16,13 +16,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from phdyn.actions import RebaseGoal, ResetMomentum, ReverseMomentum, RotateMomentum
 from phdyn.errors import ArgumentError, ArgumentTypeError
 
 if TYPE_CHECKING:
     from phdyn.point import Point
 
+__all__ = [
+    "Budget",
+    "Event",
+    "FunctionRestart",
+    "GradientNorm",
+    "GradientRestart",
+    "Guard",
+    "LossGoal",
+    "RebaseGoal",
+    "ResetMomentum",
+    "ReverseMomentum",
+    "RotateMomentum",
+    "SpeedRestart",
+    "Stagnation",
+    "TimeReached",
+    "TurningPoint",
+    "check_event",
+    "direction_of",
+    "name_of",
+    "terminal_count",
+]
+
 Event = Any
-"""A LossGoal, a Guard, or scipy's ``event(t, x)``."""
+"""A LossGoal, a Guard, a Stagnation, a Budget, or scipy's ``event(t, x)``."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +154,63 @@ class Guard:
         return self.name
 
 
+@dataclass(frozen=True)
+class Stagnation:
+    """The loss has stopped falling: for a time ``patience`` its lowest value has not fallen by the fraction ``tolerance``.
+
+    Looked at where steps end; the clock starts when the mode of its transition is entered, and anew when it has fired.
+
+    Parameters
+    ----------
+    patience : float
+        Time.
+    tolerance : float
+        Fraction of the lowest loss so far by which it must fall to count as progress.
+    terminal : bool or int
+        Whether, or at which occurrence, the run ends.
+    """
+
+    patience: float
+    tolerance: float = 1e-3
+    _: KW_ONLY
+    terminal: bool | int = False
+
+    def __post_init__(self) -> None:
+        for name in ("patience", "tolerance"):
+            _check_number(getattr(self, name), f"Stagnation({name}=...)")
+        if not (0 < self.patience < float("inf") and 0 <= self.tolerance < 1):
+            raise ArgumentError(f"{self}: a finite patience > 0 and a tolerance in [0, 1) are needed")
+        _check_terminal(self.terminal, "Stagnation")
+
+    def __str__(self) -> str:
+        return f"Stagnation({self.patience:g}, {self.tolerance:g})"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """So many gradients (or calls of ``fun``) are spent; fires at the end of the step in which that happens.
+
+    Parameters
+    ----------
+    nfev : int
+        Gradient evaluations, counted from the start of the run.
+    terminal : bool or int
+        Whether the run ends.
+    """
+
+    nfev: int
+    _: KW_ONLY
+    terminal: bool | int = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.nfev, bool) or not isinstance(self.nfev, (int, np.integer)) or self.nfev <= 0:
+            raise ArgumentError(f"Budget({self.nfev!r}): a positive whole number of gradients is needed")
+        _check_terminal(self.terminal, "Budget")
+
+    def __str__(self) -> str:
+        return f"Budget({self.nfev})"
+
+
 def TimeReached(time: float, *, terminal: bool | int = False) -> Guard:  # noqa: N802 (reads as a type, like LossGoal)
     """Return the event that the time has come: t = time."""
     _check_number(time, "TimeReached")
@@ -152,6 +232,28 @@ def TurningPoint(*, terminal: bool | int = False) -> Guard:  # noqa: N802
     return Guard(_climb, name="TurningPoint()", terminal=terminal, direction=-1)
 
 
+def FunctionRestart(*, terminal: bool | int = False) -> Guard:  # noqa: N802
+    """Return the restart rule that the loss begins to rise, V' > 0 (O'Donoghue & Candes, Found. Comput. Math. 15 (2015) 715)."""
+    return Guard(_climb, name="FunctionRestart()", terminal=terminal, direction=1)
+
+
+def GradientRestart(*, terminal: bool | int = False) -> Guard:  # noqa: N802
+    """Return the restart rule that the momentum points uphill, grad V . p > 0 (O'Donoghue & Candes 2015).
+
+    In continuous time this is the zero of FunctionRestart; the two differ only for iterates.
+    """
+    return Guard(_climb, name="GradientRestart()", terminal=terminal, direction=1)
+
+
+def SpeedRestart(*, terminal: bool | int = False) -> Guard:  # noqa: N802
+    """Return the restart rule that the ball becomes slower, T' < 0 (Su, Boyd & Candes, JMLR 17 (2016) 153, sec. 5)."""
+    return Guard(_speeding, name="SpeedRestart()", terminal=terminal, direction=-1)
+
+
+def _speeding(point: Point) -> float:
+    return point.speeding
+
+
 def _time_since(time: float, point: Point) -> float:
     return point.t - time
 
@@ -162,6 +264,22 @@ def _norm_above(threshold: float, point: Point) -> float:
 
 def _climb(point: Point) -> float:
     return point.climb
+
+
+OURS = (LossGoal, Guard, Stagnation, Budget)
+"""The events that are no functions of (t, x)."""
+
+
+def check_event(event: Any, where: str) -> None:
+    """Check that something is an event.
+
+    Raises
+    ------
+    ArgumentTypeError
+        It is not.
+    """
+    if isinstance(event, type) or not (isinstance(event, OURS) or callable(event)):
+        raise ArgumentTypeError(f"{where} needs an event such as LossGoal(reduction=0.8), a Guard or event(t, x), not {event!r}")
 
 
 def terminal_count(event: Event) -> float:
@@ -188,7 +306,7 @@ def direction_of(event: Event) -> float:
 
 def name_of(event: Event) -> str:
     """Return the name that tables and figures use."""
-    if isinstance(event, (LossGoal, Guard)):
+    if isinstance(event, OURS):
         return str(event)
     return str(getattr(event, "__name__", type(event).__name__))
 

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from phdyn.actions import RebaseGoal
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.events import Event, Guard, LossGoal
+from phdyn.events import Event, check_event
+from phdyn.transitions import Transition
 from phdyn.typing import Coefficient, FrictionLaw
 
 _NODES, _WEIGHTS = (0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0], 0.5 * np.polynomial.legendre.leggauss(4)[1])
@@ -144,20 +146,44 @@ class SwitchedFriction:
     ----------
     explore, exploit : float or law
         Friction before and after the event; the modes carry these names.
-    goal : LossGoal or event
-        What fires the switch: ``LossGoal(reduction=0.8)``, another of ``phdyn.events``, or scipy's ``event(t, x)``.
+    goal : LossGoal or event, or a tuple of them
+        What fires the switch: ``LossGoal(reduction=0.8)``, another of ``phdyn.events``, or scipy's ``event(t, x)``. A ladder: tuples of
+        equal length as goal and exploit; the modes are then "explore", "exploit-1", "exploit-2", ...
+    fallback : event, optional
+        What switches to the next mode where the goal is not reached, such as ``Stagnation(5.0)`` or ``TimeReached(40.0)``.
+    reexplore : event, optional
+        What leads from an exploit mode back to explore. Reductions then refer to the loss at that moment.
     """
 
-    def __init__(self, explore: float | FrictionLaw, exploit: float | FrictionLaw, goal: Event) -> None:
-        if not (isinstance(goal, (LossGoal, Guard)) or callable(goal)):
-            raise ArgumentTypeError(f"the goal of a SwitchedFriction is an event such as LossGoal(reduction=0.8), not {goal!r}")
-        self.laws: dict[str, FrictionLaw] = {"explore": as_friction(explore), "exploit": as_friction(exploit)}
-        self.goal = goal
-
-    @property
-    def transitions(self) -> list[tuple[str, str, Event]]:
-        """The edges of the mode graph: (source, target, event)."""
-        return [("explore", "exploit", self.goal)]
+    def __init__(
+        self,
+        explore: float | FrictionLaw,
+        exploit: float | FrictionLaw | tuple[Any, ...],
+        goal: Event | tuple[Event, ...],
+        fallback: Event | None = None,
+        reexplore: Event | None = None,
+    ) -> None:
+        ladder = isinstance(goal, tuple)
+        if ladder != isinstance(exploit, tuple) or (isinstance(goal, tuple) and isinstance(exploit, tuple) and len(goal) != len(exploit)):
+            raise ArgumentError(f"a ladder takes as many goals as exploit rates, both tuples, not goal={goal!r} and exploit={exploit!r}")
+        goals, rates = (goal, exploit) if isinstance(goal, tuple) and isinstance(exploit, tuple) else ((goal,), (exploit,))
+        if not goals:
+            raise ArgumentError("a ladder has at least one goal")
+        for event in goals:
+            check_event(event, "the goal of a SwitchedFriction")
+        for event in (fallback, reexplore):
+            if event is not None:
+                check_event(event, "the fallback or reexplore of a SwitchedFriction")
+        names = [f"exploit-{k}" for k in range(1, len(goals) + 1)] if ladder else ["exploit"]
+        self.laws: dict[str, FrictionLaw] = {"explore": as_friction(explore)}
+        self.laws |= {name: as_friction(rate) for name, rate in zip(names, rates, strict=True)}
+        self.goal, self.fallback, self.reexplore = goal, fallback, reexplore
+        steps = list(zip(["explore", *names], names, goals, strict=False))
+        self.transitions = [Transition(source, target, event) for source, target, event in steps]
+        if fallback is not None:
+            self.transitions += [Transition(source, target, fallback) for source, target, _ in steps]
+        if reexplore is not None:
+            self.transitions += [Transition(name, "explore", reexplore, RebaseGoal()) for name in names]
 
     def __repr__(self) -> str:
         laws = ", ".join(f"{name}={law}" for name, law in self.laws.items())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from phdyn.automaton import HybridAutomaton
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import Damping, damping
 from phdyn.potentials import FunctionPotential, NetworkLoss
@@ -56,6 +57,28 @@ class Knot:
         self.t, self.x, self.V, self.T, self.d, self.g, self.f = t, x, V, T, d, g, f
 
 
+class Counts:
+    """What a run has cost; the motions of its modes share it."""
+
+    __slots__ = ("nfev", "nvev", "njev", "nlu", "nrejected", "max_nfev")  # noqa: RUF023 (the order in which Motion names them)
+
+    def __init__(self) -> None:
+        self.nfev = self.nvev = self.njev = self.nlu = self.nrejected = 0
+        self.max_nfev: float = NO_LIMIT
+
+
+def _counted(name: str) -> Any:
+    """Return a property of a motion that its counts hold."""
+
+    def read(motion: Motion) -> Any:
+        return getattr(motion.counts, name)
+
+    def write(motion: Motion, value: Any) -> None:
+        setattr(motion.counts, name, value)
+
+    return property(read, write, doc=f"{name} of the run so far; see Solution.")
+
+
 class Motion:
     """What the four kinds of motion share; see the subclasses for the mathematics.
 
@@ -79,6 +102,7 @@ class Motion:
     """Largest speed at kinetic energy 1: the square root of 2/m."""
     free_powers = False
     """Whether dissipated and supplied power need no gradient."""
+    nfev, nvev, njev, nlu, nrejected, max_nfev = (_counted(name) for name in Counts.__slots__)
 
     def __init__(self, system: Any, vectors: Vectors, size: int, *, tensors: bool) -> None:
         self.system = system
@@ -86,10 +110,8 @@ class Motion:
         self.size = size
         self.dim = size
         self.tensors = tensors
-        self.nfev = 0
-        self.nvev = 0
-        self.njev = self.nlu = self.nrejected = 0
-        self.max_nfev = NO_LIMIT
+        self.counts = Counts()
+        self.family: dict[str, Motion] = {}
         self.at_home = False
         self._first: tuple[float, Array] | None = None
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
@@ -98,10 +120,11 @@ class Motion:
 
     # --- counting -------------------------------------------------------------------------------------------------------------
     def _count(self) -> None:
-        self.nfev += 1
-        if self.nfev > self.max_nfev:
-            self.nfev -= 1
-            raise Halt(-3, f"the budget of max_nfev={self.max_nfev:g} gradient evaluations is spent")
+        counts = self.counts
+        counts.nfev += 1
+        if counts.nfev > counts.max_nfev:
+            counts.nfev -= 1
+            raise Halt(-3, f"the budget of max_nfev={counts.max_nfev:g} gradient evaluations is spent")
 
     def _bind(self, energy: Any) -> None:
         """Set ``gradient`` and ``value`` for an energy function on this run's kind of array."""
@@ -121,7 +144,7 @@ class Motion:
             return float(V), slope
 
         def height_only(q: Array) -> float:
-            self.nvev += 1
+            self.counts.nvev += 1
             return float(height(energy, q))
 
         self.gradient, self.value = gradient, height_only
@@ -135,7 +158,7 @@ class Motion:
             return V.item(), slope.detach().numpy()
 
         def height_only(q: Array) -> float:
-            self.nvev += 1
+            self.counts.nvev += 1
             return float(height(energy, tensor(q)))
 
         self.gradient, self.value = gradient, height_only
@@ -155,7 +178,7 @@ class Motion:
             return V.item(), slope
 
         def height_only(q: Array) -> float:
-            self.nvev += 1
+            self.counts.nvev += 1
             return float(loss.value(vectors.tensor(q).to(loss.dtype)))
 
         self.gradient, self.value = gradient, height_only
@@ -177,8 +200,14 @@ class Motion:
         self.vectors.copy(x, buffer)
         return buffer
 
-    def enter(self, mode: str) -> None:
-        """Follow another mode's law from now on."""
+    def enter(self, mode: str) -> Motion:
+        """Follow another mode's law from now on; return the motion to go on with, another one where modes are systems."""
+        return self.family.get(mode, self)
+
+    def join(self, family: dict[str, Motion]) -> None:
+        """Be one mode of several, which count together."""
+        self.family = family
+        self.counts = next(iter(family.values())).counts
 
     def on_stretch(self, low: float, high: float) -> None:
         """Announce a stretch of time without jumps of the input: the input's value at its ends is the limit from inside."""
@@ -261,6 +290,12 @@ class Motion:
             raise ArgumentTypeError(f"the potential's gradient is {got} at a position of {given}: give its constants q's dtype")
         self._start_with(V, slope)
 
+    def spend_check(self) -> None:
+        """Count the evaluation of the check, which this motion does not begin with."""
+        if self._first is not None:
+            self._first = None
+            self._count()
+
     def _start_with(self, height: Any, slope: Any) -> None:
         """Keep the evaluation of the check: it is the run's first."""
         g = self.vectors.from_tensor(slope.detach()) if isinstance(slope, torch.Tensor) else slope
@@ -286,9 +321,11 @@ class HeavyBallMotion(Motion):
         """Return q, a view."""
         return x[: self.dim]
 
-    def enter(self, mode: str) -> None:
-        """Follow another mode's friction law from now on."""
-        self.law = self.system.laws[mode]
+    def enter(self, mode: str) -> Motion:
+        """See Motion."""
+        if not self.family:
+            self.law = self.system.laws[mode]
+        return self.family.get(mode, self)
 
     def damping(self, t: float, h: float) -> Damping:
         """Return the exact damped drift of the current law from t over h."""
@@ -452,6 +489,11 @@ def bind(system: Any, vectors: Vectors, size: int, *, tensors: bool, args: tuple
     ArgumentTypeError
         Not a system.
     """
+    if isinstance(system, HybridAutomaton):
+        family = {name: bind(mode, vectors, size, tensors=tensors, args=args) for name, mode in system.modes.items()}
+        for motion in family.values():
+            motion.join(family)
+        return family[system.initial]
     if isinstance(system, HeavyBall):
         return HeavyBallMotion(system, vectors, size, tensors=tensors)
     if isinstance(system, GradientFlow):

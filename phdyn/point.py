@@ -57,6 +57,15 @@ class Point:
         return self._motion.climb(self.t, self._x, self._motion_gradient())
 
     @property
+    def speeding(self) -> float:
+        """dT/dt along the motion: p/m . p'."""
+        motion: Any = self._motion
+        if not motion.has_split:
+            raise ArgumentError(f"{self.system} has no momenta, so no speed")
+        push = motion.acceleration(self.t, self._x, self._motion_gradient())
+        return float(motion.vectors.dot(push, motion.vectors.clone(self._x[motion.dim :])))
+
+    @property
     def kinetic(self) -> float:
         """T."""
         return self._known.T if self._known is not None else self._motion.kinetic(self._x)

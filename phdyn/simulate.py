@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from phdyn import arguments
+from phdyn.actions import RebaseGoal, apply_action
 from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
@@ -21,6 +22,7 @@ from phdyn.progress import Progress
 from phdyn.recording import Observer, Recorder, show_in_module
 from phdyn.solution import Guarded, Solution, State
 from phdyn.tables import SwitchTable, Table
+from phdyn.transitions import Transition
 from phdyn.typing import Array
 
 _INFINITE = float("inf")
@@ -147,7 +149,8 @@ class _Run:
         motion, t0 = self.motion, plan.t0
         motion.on_stretch(t0, plan.stops[0])
         self.mode = plan.first_mode if before is None else before.mode
-        motion.enter(self.mode)
+        self.motion = motion = motion.enter(self.mode)
+        self.entered = t0 if before is None else before.entered
         self.knot = motion.knot(t0, x0)
         self.reference = self.knot.V if before is None else before.reference
         self.watches: list[Watch] = []
@@ -182,19 +185,31 @@ class _Run:
             one.side, one.last, one.fired = match.side, match.last, match.fired
             if np.isfinite(one.left):
                 one.left -= match.fired % one.left
+            one.closest, one.closest_time = match.closest, match.closest_time
             if isinstance(one, GoalWatch):
-                one.closest, one.closest_time = match.closest, match.closest_time
+                one.level = match.level
 
     def _refuse_goals_already_met(self, *, fresh: bool) -> None:
         for one in self.watches:
-            if fresh and one.transition and one.transition[0] == self.mode and isinstance(one, GoalWatch) and one.side <= 0:
+            if fresh and one.source == self.mode and isinstance(one, GoalWatch) and one.side <= 0:
                 raise ArgumentError(
                     f"{one.name} is met at the start already: V(q0) = {self.knot.V:.6g}, goal {one.level:.6g}; a switch needs a crossing"
                 )
 
     def _arm(self) -> None:
         """Watch the events, and the guards of the current mode."""
-        self.active = [one for one in self.watches if one.transition is None or one.transition[0] == self.mode]
+        self.active = [one for one in self.watches if one.transition is None or (one.source == self.mode and not self._resting(one))]
+
+    def _resting(self, one: Watch) -> bool:
+        """Say whether a transition still waits for its dwell time to pass."""
+        dwell = 0.0 if one.transition is None else one.transition.min_dwell
+        return dwell > 0 and abs(self.knot.t - self.entered) < dwell * (1 - 1e-12)
+
+    def _next_stop(self, stop: float) -> float:
+        """Return where to march to: the stop, or the end of a dwell time before it."""
+        sign = 1.0 if stop >= self.knot.t else -1.0
+        dwells = [one.transition.min_dwell for one in self.watches if one.transition and one.source == self.mode and self._resting(one)]
+        return sign * min([sign * stop, *(sign * self.entered + dwell for dwell in dwells)])
 
     def _attend(self) -> float:
         """Return the number of the next step at which something other than events, account and states is due."""
@@ -225,7 +240,7 @@ class _Run:
         if not self._finite(knot.V + knot.T, knot.x) or not all(v is None or self.motion.vectors.finite(v) for v in (knot.g, knot.f)):
             what = f"loss is {knot.V:g}" if not np.isfinite(knot.V) else "the state or its derivative is not finite (nan or inf)"
             raise Halt(-2, f"{what} at t = {knot.t:g}, the start: check the data and the initial parameters")
-        self.watches += [watch(e, self.motion, self.reference, transition=(a, b)) for a, b, e in plan.transitions]
+        self.watches += [watch(edge.event, self.motion, self.reference, transition=edge) for edge in plan.transitions]
         self.watches += [watch(e, self.motion, self.reference, index=k) for k, e in enumerate(plan.events)]
         for one in self.watches:
             one.start(knot)
@@ -258,18 +273,26 @@ class _Run:
         return None
 
     def _march_to(self, stop: float) -> None:
-        motion, control = self.motion, self.plan.control
-        motion.on_stretch(self.knot.t, stop)
-        while not self.done and abs(stop - self.knot.t) > 0 and (stop - self.knot.t) * (self.plan.t_end - self.plan.t0) > 0:
-            if motion.has_energy:
+        for motion in (*self.motion.family.values(),) or (self.motion,):
+            motion.on_stretch(self.knot.t, stop)
+        while not self.done and (stop - self.knot.t) * (self.plan.t_end - self.plan.t0) > 0:
+            if self.motion.has_energy:
                 self.knot.f = None
-            steps = self.nsteps
-            self.method.march(motion, self.knot, stop, self.observe, control)
+            steps, target = self.nsteps, self._next_stop(stop)
+            self.method.march(self.motion, self.knot, target, self.observe, self.plan.control)
             if self.last is not None:
                 self.knot, self.last = self.last.end(), None
-            rounding = 1e-12 * max(abs(stop), abs(self.plan.t_end - self.plan.t0))
-            if not self.done and (self.nsteps == steps or 0 < abs(stop - self.knot.t) <= rounding):
-                self._close(stop)
+            rounding = 1e-12 * max(abs(target), abs(self.plan.t_end - self.plan.t0))
+            if not self.done and (self.nsteps == steps or 0 < abs(target - self.knot.t) <= rounding):
+                self._close(target)
+            if target != stop and self.knot.t == target:
+                self._awaken()
+
+    def _awaken(self) -> None:
+        """Watch what a dwell time has kept from being watched."""
+        before = self.active
+        self._arm()
+        self._look_at_new(before)
 
     def _close(self, stop: float) -> None:
         """Be at a stop that rounding, or less than a method can step over, keeps the run from."""
@@ -391,32 +414,97 @@ class _Run:
             self.done, self.status = True, 1
             self.message = f"event '{one.name}' ended the run at t = {knot.t:.6g}"
             return
-        source, self.mode = one.transition
-        self.motion.enter(self.mode)
-        state = np.array(self.motion.vectors.numpy(knot.x), dtype=self.plan.dtype)
-        self.recorder.switch(knot.t, knot.x, self.mode)
+        self._switch(one)
+
+    def _switch(self, one: Watch) -> None:
+        """Go over to the next mode: jump, record, and watch its guards; one that is met already fires at once if it is a goal."""
+        edge, knot = one.transition, self.knot
+        if edge is None:
+            raise TypeError("a guard of no transition switches nothing")
+        already = self.active if edge.source != edge.target else [w for w in self.active if w.transition is None]
+        before = self._numpy(knot.x)
+        after = self._jumped(edge, knot, before)
+        self._enter(edge.target, knot, None if after is before else after)
+        injected = 0.0
+        if self.motion.has_energy and (self.knot.T, self.knot.V) != (knot.T, knot.V):
+            injected = self.account.jump(self.knot.T, self.knot.V)
+        self.recorder.switch(knot.t, self.knot.x, self.mode)
         self.switches.append(
             {
                 "trajectory": 0,
                 "time": knot.t,
-                "source": source,
+                "source": edge.source,
                 "target": self.mode,
                 "event": one.name,
                 "loss": knot.V,
                 "kinetic": knot.T,
                 "hamiltonian": knot.V + knot.T,
-                "injected": 0.0,
-                "x_before": state,
-                "x_after": state,
+                "injected": injected,
+                "x_before": before,
+                "x_after": after,
             }
         )
-        already = self.active
+        self._limit_switches()
+        if any(isinstance(action, RebaseGoal) for action in edge.actions):
+            for goal in self.watches:
+                if isinstance(goal, GoalWatch) and goal.transition is not None:
+                    goal.rebase(self.knot.V)
         self._arm()
+        for other in already:
+            if other.transition is None and after is not before:
+                other.settle(self.knot)
+        self._look_at_new(already, fired=one, jumped=after is not before)
+
+    def _numpy(self, x: Array) -> Array:
+        return np.array(self.motion.vectors.numpy(x), dtype=self.plan.dtype)
+
+    def _jumped(self, edge: Transition, knot: Knot, x: Array) -> Array:
+        """Return the state after a transition's actions: x itself where there are none."""
+        motion = self.motion
+        for action in edge.actions:
+            if not isinstance(action, RebaseGoal):
+                mass = getattr(motion.system, "mass", 1.0)
+                x = apply_action(action, knot.t, x.copy(), mass, len(self.switches), split=motion.has_split)
+        return x
+
+    def _enter(self, mode: str, knot: Knot, jumped: Array | None) -> None:
+        """Enter a mode, at the end of a step or where the state has jumped to; V and its gradient are taken along where they hold."""
+        before, self.mode, self.entered = self.motion, mode, knot.t
+        motion = self.motion = before.enter(mode)
+        for one in self.watches:
+            one.motion = motion
+        x = knot.x if jumped is None else motion.vectors.vector(jumped, knot.x)
+        same = getattr(motion.system, "potential", motion) is getattr(before.system, "potential", before)
+        if not motion.has_energy:
+            self.knot = knot if motion is before and jumped is None else motion.knot(knot.t, x)
+        elif same and (jumped is None or bool((motion.position(x) == motion.position(knot.x)).all())):
+            self.knot = Knot(knot.t, x, knot.V, motion.kinetic(x), motion.climb(knot.t, x, knot.g), knot.g)
+        else:
+            self.knot = motion.knot(knot.t, x)
+        if not self._finite(self.knot.V + self.knot.T, self.knot.x):
+            raise Halt(-2, f"the state is not finite in mode '{mode}', entered at t = {knot.t:.6g}")
+
+    def _look_at_new(self, known: list[Watch], *, fired: Watch | None = None, jumped: bool = False) -> None:
+        """Take the sides of guards that were not watched before; a goal that is met already fires at once.
+
+        Of the guard that just fired rounding tells the sign: unless the state has jumped, the side set by decree holds.
+        """
         for other in self.active:
-            if other not in already:
-                other.start(knot)
-                if other.event is one.event:  # of the guard that just fired rounding tells the sign: its decree holds
-                    other.side = other.last = one.side
+            if other in known:
+                continue
+            side = fired.side if fired is not None and other.event is fired.event else None
+            if side is not None and jumped:
+                other.land(self.knot)
+                continue
+            other.start(self.knot)
+            if side is not None:
+                other.side = other.last = side
+            elif isinstance(other, GoalWatch) and other.transition is not None and other.side <= 0:
+                other.fired += 1
+                self._switch(other)
+                return
+
+    def _limit_switches(self) -> None:
         if len(self.switches) >= self.plan.max_switches:
             times = ", ".join(f"{row['time']:.6g}" for row in self.switches[-3:])
             raise Halt(-4, f"{len(self.switches)} switches (max_switches), the last at t = {times}: do the guards chatter?")
@@ -459,7 +547,7 @@ class _Run:
         self.recorder.finish(knot, self.mode)
         t, y, modes, dense = self.recorder.arrays()
         missed = [one for one in self.watches if isinstance(one, GoalWatch) and not one.fired]
-        waiting = [one for one in missed if one.transition is not None and one.transition[0] == self.mode]
+        waiting = [one for one in missed if one.source == self.mode]
         energy = self.account.energy() if motion.has_energy else None
         balance = self.account.balance(self.method.kind, plan.heading, plan.eps) if motion.has_energy else None
         watched = [one for one in self.watches if one.index is not None]
@@ -515,13 +603,13 @@ class _Run:
 
     def _state(self, knot: Knot) -> State:
         guards = tuple(
-            Guarded(one.name, one.side, one.last, one.fired, *((one.closest, one.closest_time) if isinstance(one, GoalWatch) else ()))
+            Guarded(one.name, one.side, one.last, one.fired, one.closest, one.closest_time, getattr(one, "level", float("nan")))
             for one in self.watches
         )
         _, _, _, dissipated, supplied, injected = (float(v) for v in self.account.last)
         x = np.array(self.motion.vectors.numpy(knot.x), dtype=self.plan.dtype)
         work = (self.account.h0, dissipated, supplied, injected)
-        return State(knot.t, x, self.mode, self.reference, guards, work, _copy(self.account.sums))
+        return State(knot.t, x, self.mode, self.entered, self.reference, guards, work, _copy(self.account.sums))
 
 
 def _located(one: Watch, step: Step, after: float) -> Cut | None:

@@ -33,6 +33,8 @@ class State:
         State, NumPy.
     mode : str
         Current mode.
+    entered : float
+        When it was entered.
     reference : float
         V at the start of the first run, to which reductions refer.
     guards : tuple of Guarded
@@ -46,6 +48,7 @@ class State:
     t: float
     x: np.ndarray[Any, Any]
     mode: str
+    entered: float
     reference: float
     guards: tuple[Guarded, ...]
     account: tuple[float, float, float, float]
@@ -62,6 +65,7 @@ class Guarded:
     fired: int
     closest: float = float("nan")
     closest_time: float = float("nan")
+    level: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -188,11 +192,17 @@ class Solution:
     @cached_property
     def inputs(self) -> np.ndarray[Any, Any] | None:
         """Inputs u (m, T) at the times t; None without an input."""
-        u = getattr(self.system, "u", None)
-        if u is None:
+        systems = getattr(self.system, "modes", None) or dict.fromkeys(map(str, set(self.modes)), self.system)
+        inputs = {mode: getattr(system, "u", None) for mode, system in systems.items()}
+        if all(u is None for u in inputs.values()):
             return None
         z = self.q if self.q is not None else self.y
-        return _read_only(np.stack([np.asarray(u(float(t), z[:, k]), dtype=np.float64) for k, t in enumerate(self.t)], axis=-1))
+        rows = []
+        for k, (t, mode) in enumerate(zip(self.t, self.modes, strict=True)):
+            u = inputs[mode]
+            rows.append(None if u is None else np.asarray(u(float(t), z[:, k]), dtype=np.float64))
+        zero = np.zeros_like(next((row for row in rows if row is not None), np.zeros(1)))
+        return _read_only(np.stack([zero if row is None else row for row in rows], axis=-1))
 
     @cached_property
     def outputs(self) -> np.ndarray[Any, Any] | None:

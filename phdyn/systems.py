@@ -13,12 +13,10 @@ import numpy as np
 import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.events import Event
 from phdyn.friction import SwitchedFriction, as_friction
 from phdyn.potentials import as_potential
+from phdyn.transitions import Transition
 from phdyn.typing import FrictionLaw, Potential
-
-Transition = tuple[str, str, Event]
 
 
 class HeavyBall:
@@ -63,7 +61,7 @@ class HeavyBall:
 
     @property
     def transitions(self) -> list[Transition]:
-        """What switches the mode: (source, target, event)."""
+        """What switches the mode."""
         return self.friction.transitions if isinstance(self.friction, SwitchedFriction) else []
 
     def hamiltonian(self, x: Any) -> Any:

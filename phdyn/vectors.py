@@ -73,6 +73,11 @@ class NumpyVectors:
         return x.copy()
 
     @staticmethod
+    def vector(array: np.ndarray[Any, Any], x: Array) -> Array:
+        """Return a NumPy array as a vector such as x, a copy."""
+        return array.astype(x.dtype)
+
+    @staticmethod
     def numpy(x: Array) -> np.ndarray[Any, Any]:
         """Return x as NumPy sees it, sharing memory."""
         return x  # type: ignore[no-any-return]
@@ -136,6 +141,11 @@ class TorchVectors:
     def clone(x: Array) -> Array:
         """Return an independent copy."""
         return x.clone()
+
+    @staticmethod
+    def vector(array: np.ndarray[Any, Any], x: Array) -> Array:
+        """Return a NumPy array as a vector such as x, a copy."""
+        return torch.tensor(array, dtype=x.dtype, device=x.device)
 
     @staticmethod
     def numpy(x: Array) -> np.ndarray[Any, Any]:

@@ -468,7 +468,7 @@ def test_too_many_switches() -> None:
 
         sign = Guard(lambda point: np.sin(20 * point.t + 0.5), name="sign")
         laws = property(lambda self: {"a": phdyn.ConstantFriction(0.1), "b": phdyn.ConstantFriction(0.2)})
-        transitions = property(lambda self: [("a", "b", self.sign), ("b", "a", self.sign)])
+        transitions = property(lambda self: [phdyn.Transition("a", "b", self.sign), phdyn.Transition("b", "a", self.sign)])
 
     system = Chatter(Quadratic([1.0]))
     sol = phdyn.simulate(system, (0.0, 100.0), [1.0, 0.0], method="strang", step=0.05, max_switches=12, monitor=None)
