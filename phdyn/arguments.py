@@ -13,7 +13,7 @@ import torch
 from phdyn.automaton import HybridAutomaton
 from phdyn.errors import ArgumentError, ArgumentTypeError, StabilityWarning
 from phdyn.events import OURS, Event
-from phdyn.friction import ConstantFriction
+from phdyn.friction import ConstantFriction, entered
 from phdyn.methods.catalogue import check_fit, resolve
 from phdyn.methods.splitting import Splitting, check_stability
 from phdyn.methods.stepping import Control
@@ -293,7 +293,7 @@ def _check_laws(system: Any, t0: float, method: Method, control: Control) -> Non
     """Check that friction is defined at the start, and that a splitting that runs it backwards stands it."""
     if not isinstance(system, HeavyBall):
         return
-    rates = [float(law.rate(t0)) for law in system.laws.values()]
+    rates = [float(entered(law, t0).rate(t0)) for law in system.laws.values()]
     if not np.isfinite(rates).all():
         raise ArgumentError(f"friction is {max(rates)} at t = {t0:g}: a finite rate is needed at the start")
     if isinstance(method, Splitting) and control.step is not None:

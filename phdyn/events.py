@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from importlib import import_module
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,16 @@ __all__ = [
     "name_of",
     "terminal_count",
 ]
+
+_AUTOMATA = ("energy_conserving_descent", "uniting")
+
+
+def __getattr__(name: str) -> Any:
+    """Load the ready automata, which are made of systems, on first use."""
+    if name in _AUTOMATA:
+        return getattr(import_module("phdyn.rules"), name)
+    raise AttributeError(f"module 'phdyn.events' has no attribute '{name}'")
+
 
 Event = Any
 """A LossGoal, a Guard, a Stagnation, a Budget, or scipy's ``event(t, x)``."""

@@ -91,10 +91,24 @@ class NesterovFriction:
     ----------
     r : float
         Strength; 3 in Nesterov's method.
+    restart : float, optional
+        Whenever its mode is entered, at the start of the run too, the clock starts anew at this time > 0: the restarts of O'Donoghue &
+        Candes and of Su, Boyd & Candes restart friction with the momentum.
     """
 
-    def __init__(self, r: float = 3.0) -> None:
+    def __init__(self, r: float = 3.0, *, restart: float | None = None) -> None:
         self.r = _checked_rate(r)
+        if restart is not None and not 0 < restart < float("inf"):
+            raise ArgumentError(f"NesterovFriction(restart={restart}): a finite time > 0 is needed, at which the clock starts anew")
+        self.restart, self.since = restart, 0.0
+
+    def entered(self, t: float) -> NesterovFriction:
+        """Return the law whose clock has started at time t, where it restarts."""
+        if self.restart is None:
+            return self
+        law = NesterovFriction(self.r, restart=self.restart)
+        law.since = t - self.restart
+        return law
 
     def rate(self, t: float) -> float:
         """Return r/t.
@@ -104,9 +118,9 @@ class NesterovFriction:
         ArgumentError
             At t <= 0.
         """
-        if t <= 0:
+        if t <= self.since:
             raise ArgumentError(f"friction r/t is singular at t = {t:g}: start the span at a time > 0")
-        return self.r / t
+        return self.r / (t - self.since)
 
     def integral(self, t0: float, t1: float) -> float:
         """Return r log(t1/t0), to rounding for times that are close.
@@ -116,10 +130,11 @@ class NesterovFriction:
         ArgumentError
             A time <= 0.
         """
-        return self.r * self._length(t0, t1 - t0)
+        return self.r * self._length(t0 - self.since, t1 - t0)
 
     def damping(self, mass: Coefficient, t: float, h: float) -> Damping:
         """Return the exact flow over h: ``c = t L phi1((1 - r/m) L) / m`` with ``L = log(1 + h/t)``."""
+        t -= self.since
         length = self._length(t, h)
         exponent = self.r / mass
         z = -exponent * length
@@ -217,6 +232,12 @@ def damping(law: FrictionLaw, mass: Coefficient, t: float, h: float) -> Damping:
     whole = law.integral(t, t + h) / mass
     drift = sum(float(w) * np.exp(-law.integral(t, t + h * float(s)) / mass) for s, w in zip(_NODES, _WEIGHTS, strict=True))
     return Damping(np.exp(-whole), h / mass * drift, -np.expm1(-2 * whole))
+
+
+def entered(law: FrictionLaw, t: float) -> FrictionLaw:
+    """Return a law as it is in a mode that is entered at time t: itself, unless its clock starts there."""
+    start = getattr(law, "entered", None)
+    return law if start is None else start(t)
 
 
 def phi1(z: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 
 from phdyn.automaton import HybridAutomaton
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.friction import Damping, damping
+from phdyn.friction import Damping, damping, entered
 from phdyn.potentials import FunctionPotential, NetworkLoss
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, height
 from phdyn.typing import Array, Coefficient, FrictionLaw
@@ -200,8 +200,8 @@ class Motion:
         self.vectors.copy(x, buffer)
         return buffer
 
-    def enter(self, mode: str) -> Motion:
-        """Follow another mode's law from now on; return the motion to go on with, another one where modes are systems."""
+    def enter(self, mode: str, t: float) -> Motion:
+        """Follow another mode's law from time t on; return the motion to go on with, another one where modes are systems."""
         return self.family.get(mode, self)
 
     def join(self, family: dict[str, Motion]) -> None:
@@ -321,11 +321,14 @@ class HeavyBallMotion(Motion):
         """Return q, a view."""
         return x[: self.dim]
 
-    def enter(self, mode: str) -> Motion:
-        """See Motion."""
-        if not self.family:
-            self.law = self.system.laws[mode]
-        return self.family.get(mode, self)
+    def enter(self, mode: str, t: float) -> Motion:
+        """See Motion; a law whose clock starts at the entry is told the time."""
+        if self.family:
+            motion: Any = self.family[mode]
+            motion.law = entered(next(iter(motion.system.laws.values())), t)
+            return motion  # type: ignore[no-any-return]
+        self.law = entered(self.system.laws[mode], t)
+        return self
 
     def damping(self, t: float, h: float) -> Damping:
         """Return the exact damped drift of the current law from t over h."""

@@ -149,8 +149,8 @@ class _Run:
         motion, t0 = self.motion, plan.t0
         motion.on_stretch(t0, plan.stops[0])
         self.mode = plan.first_mode if before is None else before.mode
-        self.motion = motion = motion.enter(self.mode)
         self.entered = t0 if before is None else before.entered
+        self.motion = motion = motion.enter(self.mode, self.entered)
         self.knot = motion.knot(t0, x0)
         self.reference = self.knot.V if before is None else before.reference
         self.watches: list[Watch] = []
@@ -470,7 +470,7 @@ class _Run:
     def _enter(self, mode: str, knot: Knot, jumped: Array | None) -> None:
         """Enter a mode, at the end of a step or where the state has jumped to; V and its gradient are taken along where they hold."""
         before, self.mode, self.entered = self.motion, mode, knot.t
-        motion = self.motion = before.enter(mode)
+        motion = self.motion = before.enter(mode, knot.t)
         for one in self.watches:
             one.motion = motion
         x = knot.x if jumped is None else motion.vectors.vector(jumped, knot.x)

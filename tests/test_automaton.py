@@ -17,6 +17,8 @@ from phdyn.events import (
     SpeedRestart,
     Stagnation,
     TimeReached,
+    energy_conserving_descent,
+    uniting,
 )
 from phdyn.potentials import MultiWell, Quadratic
 
@@ -235,6 +237,56 @@ def test_stagnation_as_an_event_counts_each_period_of_rest():
         events=[Stagnation(2.0, 0.99, terminal=3)],
     )  # fmt: skip
     assert sol.status == 1 and len(sol.t_events[0]) == 3
+
+
+def test_restarted_nesterov_friction_is_linear_where_the_plain_one_is_not():
+    """Su, Boyd & Candes: with speed restarts, friction's clock restarted too, V falls linearly on a quadratic; without, like t^-3."""
+    V = Quadratic([1.0, 25.0])
+    restarted = HybridAutomaton(
+        {"roll": HeavyBall(V, friction=phdyn.NesterovFriction(3.0, restart=0.1))},
+        [Transition("roll", "roll", SpeedRestart(), ResetMomentum())],
+        initial="roll",
+    )
+    x0 = phdyn.at_rest([1.0, 1.0])
+    sol = simulate(restarted, (0.0, 55.0), x0, method="blanes-moan-4", step=0.02)
+    plain = simulate(HeavyBall(V, friction=phdyn.NesterovFriction(3.0)), (0.1, 55.0), x0, method="blanes-moan-4", step=0.02)
+    envelope = [sol.energy.hamiltonian[np.searchsorted(sol.energy.t, t)] for t in (15, 30, 45)]
+    assert 1e-4 * envelope[0] > envelope[1] and 1e-4 * envelope[1] > envelope[2] > 0
+    assert plain.energy.hamiltonian[-1] > 1e-6 > 1e6 * sol.energy.hamiltonian[-1]
+    assert 5 < len(sol.switches) < 100 and np.diff(sol.switches["time"]).min() > 0.1
+
+
+def test_a_restarting_clock_goes_on_through_a_state():
+    roll = HybridAutomaton(
+        {"roll": HeavyBall(Quadratic([1.0]), friction=phdyn.NesterovFriction(3.0, restart=0.5))},
+        [Transition("roll", "roll", TimeReached(1.0), ResetMomentum())],
+        initial="roll",
+    )
+    options = dict(method="strang", step=0.05)
+    whole = simulate(roll, (0.0, 4.0), [1.0, 0.0], **options)
+    second = simulate(roll, (2.0, 4.0), simulate(roll, (0.0, 2.0), [1.0, 0.0], **options).state, **options)
+    np.testing.assert_allclose(second.y[:, -1], whole.y[:, -1], rtol=1e-10)
+
+
+def test_uniting_takes_the_best_of_both():
+    V = Quadratic([1.0])
+    system = uniting(V, inner=1e-3, outer=1e-2, friction=2.0)
+    sol = simulate(system, (0.0, 40.0), [5.0, 0.0], method="blanes-moan-4", step=0.05)
+    nesterov = simulate(HeavyBall(V, friction=phdyn.NesterovFriction(3.0)), (1.0, 41.0), [5.0, 0.0], method="blanes-moan-4", step=0.05)
+    assert sol.switches["target"][0] == sol.switches["target"][-1] == "near"  # overshoots rise above the outer level first
+    assert sol.energy.hamiltonian[-1] < 1e-8 < 1e-4 < nesterov.energy.hamiltonian[-1]
+    with pytest.raises(ArgumentError, match="0 < inner < outer"):
+        uniting(V, inner=1.0, outer=0.5)
+
+
+def test_energy_conserving_descent_bounces_and_conserves():
+    V = Quadratic([1.0, 2.0])
+    system = energy_conserving_descent(V, patience=4.0, seed=3)
+    sol = simulate(system, (0.0, 60.0), phdyn.at_rest([1.0, 1.0]), method="blanes-moan-6", step=0.1)
+    assert len(sol.switches) > 5 and np.abs(sol.switches["injected"]).max() < 1e-14
+    assert np.ptp(sol.energy.hamiltonian) < 1e-5
+    directions = np.array([row.x_after[2:] / np.linalg.norm(row.x_after[2:]) for row in sol.switches])
+    assert np.linalg.matrix_rank(directions) == 2
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------------------------

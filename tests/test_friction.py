@@ -18,6 +18,7 @@ from phdyn import (
     NesterovFriction,
     ScheduledFriction,
     SwitchedFriction,
+    Transition,
     simulate,
 )
 from phdyn.friction import as_friction, damping
@@ -194,7 +195,7 @@ def test_errors_name_the_way_out():
         as_friction(NesterovFriction)
     with pytest.raises(ArgumentTypeError, match="a number is ConstantFriction"):
         ScheduledFriction(0.3)
-    with pytest.raises(ArgumentTypeError, match="the goal of a SwitchedFriction is an event"):
+    with pytest.raises(ArgumentTypeError, match="the goal of a SwitchedFriction needs an event"):
         SwitchedFriction(0.1, 3.0, 0.8)
     switched = SwitchedFriction(0.1, 3.0, LossGoal(reduction=0.8))
     with pytest.raises(ArgumentTypeError, match="cannot be the law of one mode"):
@@ -207,7 +208,7 @@ def test_a_switched_friction_is_two_laws_and_an_edge():
     assert list(switched.laws) == ["explore", "exploit"]
     assert switched.laws["explore"].rate(0.0) == 0.1
     assert switched.laws["exploit"] is law
-    assert switched.transitions == [("explore", "exploit", goal)]
+    assert switched.transitions == [Transition("explore", "exploit", goal)]
     assert repr(switched) == "SwitchedFriction(explore=ConstantFriction(0.1), exploit=NesterovFriction(3), goal=LossGoal(reduction=0.8))"
 
 

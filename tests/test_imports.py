@@ -27,6 +27,7 @@ LAYERS = (
     ("friction",),
     ("automaton",),
     ("systems",),
+    ("rules",),
     ("motion",),
     ("point",),
     ("methods",),
