@@ -1,7 +1,10 @@
 """Mode graphs: what fires on entry, jumps and their energy, dwell times, Zeno, ladders, fallbacks, and the field's restart rules."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 
 import phdyn
 from phdyn import ArgumentError, ArgumentTypeError, HeavyBall, HybridAutomaton, LossGoal, Transition, simulate
@@ -345,3 +348,28 @@ def test_rebase_as_an_action():
     system = HybridAutomaton({name: HeavyBall(V) for name in "abc"}, edges, initial="a")
     sol = simulate(system, (0.0, 3.0), [1.0, 0.0], method="blanes-moan-6", step=0.1)
     np.testing.assert_allclose(sol.switches["loss"], [0.25, 0.125], rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["strang", "blanes-moan-4", "rk4", "dopri5"])
+def test_an_automaton_of_two_frictions_is_a_switched_friction(method):
+    """On a network too, whose module's own buffers the run steps in."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1)).double()
+    inputs, targets = torch.randn(20, 3, dtype=torch.float64), torch.randn(20, 1, dtype=torch.float64)
+    goal, options = LossGoal(reduction=0.1), {"step": 0.1} if method != "dopri5" else {}
+    runs = []
+    for make in (
+        lambda loss: HeavyBall(loss, friction=phdyn.SwitchedFriction(0.1, 2.0, goal)),
+        lambda loss: HybridAutomaton(
+            {"explore": HeavyBall(loss, friction=0.1), "exploit": HeavyBall(loss, friction=2.0)},
+            [Transition("explore", "exploit", goal)],
+            initial="explore",
+        ),
+    ):
+        V = phdyn.NetworkLoss(copy.deepcopy(model), torch.nn.functional.mse_loss, inputs, targets)
+        runs.append(simulate(make(V), (0.0, 5.0), V.initial_state(), method=method, **options))
+    switched, automaton = runs
+    assert len(switched.switches) == 1 and automaton.switches[0].injected == 0.0
+    np.testing.assert_array_equal(automaton.y, switched.y)
+    assert automaton.nfev == switched.nfev
+    assert list(automaton.modes) == list(switched.modes)
