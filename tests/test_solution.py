@@ -77,7 +77,7 @@ def test_many_switches_print_the_first_four() -> None:
 
     class Back(phdyn.HeavyBall):
         laws = property(lambda self: {"a": phdyn.ConstantFriction(0.1), "b": phdyn.ConstantFriction(0.2)})
-        transitions = property(lambda self: [("a", "b", swing), ("b", "a", swing)])
+        transitions = property(lambda self: [phdyn.Transition("a", "b", swing), phdyn.Transition("b", "a", swing)])
 
     sol = phdyn.simulate(Back(Quadratic([1.0])), (0.0, 10.0), [1.0, 0.0], method="strang", step=0.05)
     line = next(line for line in str(sol).splitlines() if line.startswith("  switches"))
