@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
@@ -128,6 +128,7 @@ def test_the_guard_is_at_rounding_where_it_was_located(method: str, options: dic
 
 @pytest.mark.parametrize("method", FIXED)
 @given(angle=st.floats(0, 6.28), reduction=st.floats(0.05, 0.95), step=st.floats(0.02, 0.12))
+@example(angle=1.5, reduction=0.05078125, step=0.109375)  # conformal Euler meets a minimum on the way
 @settings(max_examples=30, deadline=None)
 def test_an_end_crossing_costs_few_gradients_and_no_values(method: str, angle: float, reduction: float, step: float) -> None:
     potential = Quadratic([1.0, 2.25])
@@ -139,8 +140,10 @@ def test_an_end_crossing_costs_few_gradients_and_no_values(method: str, angle: f
     s, steps = get(method).stages, int(np.ceil(2.4 / step - 1e-9))
     rest = 0 if run.switches[0].time == 2.4 else s
     start = 0 if method in ("sgd", "rk4", "blanes-moan-4", "blanes-moan-6") else 1
-    # dV/dt is not the slope of V along a path of order 1: there Newton's iteration takes one correction more
-    corrections = 4 if get(method).order == 1 else 3
+    # dV/dt is not the slope of V along a path of order 1: there Newton's iteration takes one correction more, and where it meets a minimum
+    # of V on the way, the root is bracketed on the method's own steps of one gradient instead
+    bracketed = 10 if get(method).order == 1 else 0
+    corrections = bracketed + (4 if get(method).order == 1 else 3)
     assert run.nfev - 1 - steps * s <= (s + corrections) + rest + start * s
 
 
