@@ -64,7 +64,7 @@ class Plan:
     @property
     def first_mode(self) -> str:
         """The mode in which a fresh run starts."""
-        return str(getattr(self.system, "initial", None) or next(iter(_modes(self.system))))
+        return _first_mode(self.system)
 
     @property
     def setting(self) -> str:
@@ -149,6 +149,7 @@ def prepare(
         vectors, x = vectors_of(x.astype(np.float64))
     control = _checked_control(chosen, system, t0, t_end, step, rtol, atol, max_step, first_step, dense or t_eval is not None, dtype)
     motion = bind(system, vectors, len(x), tensors=isinstance(start, torch.Tensor), args=_checked_args(system, args))
+    motion = motion.enter(*((_first_mode(system), t0) if before is None else (before.mode, before.entered)))
     motion.max_nfev = _checked_budget(max_nfev, "max_nfev")
     if not bool(vectors.finite(x)):
         raise ArgumentError("x0 has an entry that is not finite (nan or inf)")
@@ -159,12 +160,11 @@ def prepare(
     times = _checked_times(t_eval, t0, t_end)
     budgets = int(_checked_budget(max_steps, "max_steps")), int(_checked_budget(max_switches, "max_switches"))
     stops = _stops(system, t0, t_end)
-    for part in (*motion.family.values(),) or (motion,):
-        part.on_stretch(t0, stops[0])
-        if part is not motion:
-            part.check(t0, x)
-            part.spend_check()  # the first mode's is the run's first gradient
-    motion.check(t0, x)
+    for member in motion.members:
+        member.on_stretch(t0, stops[0])
+        member.check(t0, x)
+        if member is not motion:  # whose look is the run's first gradient
+            member.spend_check()
     plan = Plan(
         system=system,
         motion=motion,
@@ -190,6 +190,16 @@ def prepare(
 def _modes(system: Any) -> Any:
     """Return the names of a system's modes, one without a name where nothing switches."""
     return system.modes if isinstance(system, HybridAutomaton) else getattr(system, "laws", {"": None})
+
+
+def _first_mode(system: Any) -> str:
+    """Return the mode in which a fresh run starts."""
+    return str(system.initial if isinstance(system, HybridAutomaton) else next(iter(_modes(system))))
+
+
+def _inputs(system: Any) -> list[Any]:
+    """Return the inputs of the systems of which a system is made."""
+    return [part.u for part in _parts(system) if getattr(part, "u", None) is not None]
 
 
 def _parts(system: Any) -> list[Any]:
@@ -260,8 +270,7 @@ def _checked_control(
     atol = _positive((1e-8 if single else 1e-9) if atol is None else atol, "atol")
     if single and rtol < 1e-5:
         raise ArgumentError(f"rtol={rtol:g} is beyond a float32 loss: use rtol >= 1e-5, or a float64 x0 and model")
-    inputs = [getattr(part, "u", None) for part in _parts(system)]
-    if max_step is None and any(u is not None and not isinstance(u, (Steps, Sampled)) for u in inputs):
+    if max_step is None and not all(isinstance(u, (Steps, Sampled)) for u in _inputs(system)):
         max_step = abs(t_end - t0) / 100
     bound = None if max_step is None or max_step == np.inf else _positive(max_step, "max_step")
     return Control(None, t0, rtol, atol, bound, None if first_step is None else _positive(first_step, "first_step"), dense=dense)
@@ -323,8 +332,7 @@ def _check_jacobian(method: Method, motion: Motion) -> None:
 
 def _stops(system: Any, t0: float, t_end: float) -> list[float]:
     """Return the ends of the stretches between jumps of the input, the end of the span last."""
-    inputs = [getattr(part, "u", None) for part in _parts(system)]
-    times = sorted({t for u in inputs if isinstance(u, (Steps, Sampled)) for t in u.times})
+    times = sorted({t for u in _inputs(system) if isinstance(u, (Steps, Sampled)) for t in u.times})
     low, high = min(t0, t_end), max(t0, t_end)
     inside = [t for t in times if low < t < high]
     return [*(inside if t_end > t0 else inside[::-1]), t_end]

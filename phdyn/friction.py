@@ -179,9 +179,10 @@ class SwitchedFriction:
         reexplore: Event | None = None,
     ) -> None:
         ladder = isinstance(goal, tuple)
-        if ladder != isinstance(exploit, tuple) or (isinstance(goal, tuple) and isinstance(exploit, tuple) and len(goal) != len(exploit)):
+        goals: tuple[Event, ...] = goal if isinstance(goal, tuple) else (goal,)
+        rates = exploit if isinstance(exploit, tuple) else (exploit,)
+        if ladder != isinstance(exploit, tuple) or len(goals) != len(rates):
             raise ArgumentError(f"a ladder takes as many goals as exploit rates, both tuples, not goal={goal!r} and exploit={exploit!r}")
-        goals, rates = (goal, exploit) if isinstance(goal, tuple) and isinstance(exploit, tuple) else ((goal,), (exploit,))
         if not goals:
             raise ArgumentError("a ladder has at least one goal")
         for event in goals:

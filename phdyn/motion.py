@@ -201,8 +201,18 @@ class Motion:
         return buffer
 
     def enter(self, mode: str, t: float) -> Motion:
-        """Follow another mode's law from time t on; return the motion to go on with, another one where modes are systems."""
-        return self.family.get(mode, self)
+        """Follow another mode from time t on; return the motion to go on with, another one where modes are systems."""
+        motion = self.family.get(mode, self)
+        motion.follow(mode, t)
+        return motion
+
+    def follow(self, mode: str, t: float) -> None:
+        """Take up a mode's law."""
+
+    @property
+    def members(self) -> list[Motion]:
+        """The motions of the run: this one, or one a mode."""
+        return list(self.family.values()) or [self]
 
     def join(self, family: dict[str, Motion]) -> None:
         """Be one mode of several, which count together."""
@@ -321,14 +331,10 @@ class HeavyBallMotion(Motion):
         """Return q, a view."""
         return x[: self.dim]
 
-    def enter(self, mode: str, t: float) -> Motion:
+    def follow(self, mode: str, t: float) -> None:
         """See Motion; a law whose clock starts at the entry is told the time."""
-        if self.family:
-            motion: Any = self.family[mode]
-            motion.law = entered(next(iter(motion.system.laws.values())), t)
-            return motion  # type: ignore[no-any-return]
-        self.law = entered(self.system.laws[mode], t)
-        return self
+        laws = self.system.laws
+        self.law = entered(laws[mode] if mode in laws else laws[""], t)
 
     def damping(self, t: float, h: float) -> Damping:
         """Return the exact damped drift of the current law from t over h."""

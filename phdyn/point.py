@@ -63,7 +63,7 @@ class Point:
         if not motion.has_split:
             raise ArgumentError(f"{self.system} has no momenta, so no speed")
         push = motion.acceleration(self.t, self._x, self._motion_gradient())
-        return float(motion.vectors.dot(push, motion.vectors.clone(self._x[motion.dim :])))
+        return float(motion.vectors.dot(push, self._x[motion.dim :]))
 
     @property
     def kinetic(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from phdyn import arguments
-from phdyn.actions import RebaseGoal, apply_action
+from phdyn.actions import apply_action
 from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
@@ -147,10 +147,8 @@ class _Run:
         self.observer = Observer(observables)
         before = plan.before
         motion, t0 = self.motion, plan.t0
-        motion.on_stretch(t0, plan.stops[0])
         self.mode = plan.first_mode if before is None else before.mode
         self.entered = t0 if before is None else before.entered
-        self.motion = motion = motion.enter(self.mode, self.entered)
         self.knot = motion.knot(t0, x0)
         self.reference = self.knot.V if before is None else before.reference
         self.watches: list[Watch] = []
@@ -273,7 +271,7 @@ class _Run:
         return None
 
     def _march_to(self, stop: float) -> None:
-        for motion in (*self.motion.family.values(),) or (self.motion,):
+        for motion in self.motion.members:
             motion.on_stretch(self.knot.t, stop)
         while not self.done and (stop - self.knot.t) * (self.plan.t_end - self.plan.t0) > 0:
             if self.motion.has_energy:
@@ -445,7 +443,7 @@ class _Run:
             }
         )
         self._limit_switches()
-        if any(isinstance(action, RebaseGoal) for action in edge.actions):
+        if edge.rebases:
             for goal in self.watches:
                 if isinstance(goal, GoalWatch) and goal.transition is not None:
                     goal.rebase(self.knot.V)
@@ -461,22 +459,23 @@ class _Run:
     def _jumped(self, edge: Transition, knot: Knot, x: Array) -> Array:
         """Return the state after a transition's actions: x itself where there are none."""
         motion = self.motion
-        for action in edge.actions:
-            if not isinstance(action, RebaseGoal):
-                mass = getattr(motion.system, "mass", 1.0)
-                x = apply_action(action, knot.t, x.copy(), mass, len(self.switches), split=motion.has_split)
+        mass = getattr(motion.system, "mass", 1.0)
+        for action in edge.jumps:
+            x = apply_action(action, knot.t, x.copy(), mass, len(self.switches), split=motion.has_split)
         return x
 
     def _enter(self, mode: str, knot: Knot, jumped: Array | None) -> None:
         """Enter a mode, at the end of a step or where the state has jumped to; V and its gradient are taken along where they hold."""
         before, self.mode, self.entered = self.motion, mode, knot.t
         motion = self.motion = before.enter(mode, knot.t)
+        if motion is before and jumped is None:  # friction alone has changed
+            return
         for one in self.watches:
             one.motion = motion
         x = knot.x if jumped is None else motion.vectors.vector(jumped, knot.x)
         same = getattr(motion.system, "potential", motion) is getattr(before.system, "potential", before)
         if not motion.has_energy:
-            self.knot = knot if motion is before and jumped is None else motion.knot(knot.t, x)
+            self.knot = motion.knot(knot.t, x)
         elif same and (jumped is None or bool((motion.position(x) == motion.position(knot.x)).all())):
             self.knot = Knot(knot.t, x, knot.V, motion.kinetic(x), motion.climb(knot.t, x, knot.g), knot.g)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from phdyn.actions import Action, as_actions
+from phdyn.actions import Action, RebaseGoal, as_actions
 from phdyn.errors import ArgumentError
 from phdyn.events import Event, check_event
 
@@ -46,6 +46,11 @@ class Transition:
             raise ArgumentError(f"the transition {self.source} -> {self.target}: min_dwell={self.min_dwell}: a finite time >= 0 is needed")
 
     @property
-    def actions(self) -> tuple[Any, ...]:
-        """The actions, in order."""
-        return as_actions(self.action)
+    def jumps(self) -> tuple[Any, ...]:
+        """The actions on the state, in order."""
+        return tuple(part for part in as_actions(self.action) if not isinstance(part, RebaseGoal))
+
+    @property
+    def rebases(self) -> bool:
+        """Whether reductions refer to the loss at this switch from then on."""
+        return len(self.jumps) < len(as_actions(self.action))

@@ -157,6 +157,19 @@ def test_a_run_goes_on_through_its_modes():
     np.testing.assert_allclose(second.energy.injected[-1], whole.energy.injected[-1], rtol=1e-9)
 
 
+def test_a_run_goes_on_from_a_mode_that_is_not_the_initial_one():
+    """Back in the initial mode, V and its gradient are those of where it is entered."""
+    edges = [Transition("a", "b", TimeReached(1.0)), Transition("b", "a", TimeReached(2.0))]
+    system = HybridAutomaton({"a": HeavyBall(Quadratic([1.0])), "b": HeavyBall(Quadratic([2.0]))}, edges, initial="a")
+    options = dict(method="blanes-moan-6", step=0.1)
+    whole = simulate(system, (0.0, 3.0), [1.0, 0.0], **options)
+    first = simulate(system, (0.0, 1.5), [1.0, 0.0], **options)
+    second = simulate(system, (1.5, 3.0), first.state, **options)
+    np.testing.assert_allclose(second.y[:, -1], whole.y[:, -1], rtol=1e-9, atol=0)
+    np.testing.assert_allclose(second.energy.injected[-1], whole.energy.injected[-1], rtol=1e-9, atol=0)
+    assert second.energy_balance().verdict == "balanced"
+
+
 # --- SwitchedFriction: ladder, fallback, reexplore -----------------------------------------------------------------------------------
 
 
