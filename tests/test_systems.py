@@ -89,8 +89,12 @@ def test_energy_changes_by_what_is_dissipated_and_supplied(system, x, t):
     assert dissipated >= -1e-12
 
 
+NORMAL = st.floats(-2, 2).map(lambda v: v if abs(v) > 1e-150 else 0.0)
+"""Numbers whose squares have all their digits: below, they are subnormal and hold to no relative tolerance."""
+
+
 @settings(deadline=None)
-@given(arrays(np.float64, 4, elements=st.floats(-2, 2)), st.floats(0, 10), st.sampled_from([1.7, (0.5, 3.0)]))
+@given(arrays(np.float64, 4, elements=NORMAL), st.floats(0, 10), st.sampled_from([1.7, (0.5, 3.0)]))
 def test_the_power_balance_of_the_heavy_ball(x, t, mass):
     system = HeavyBall(coupled, mass=mass, friction=ScheduledFriction(lambda t: 1 + t), u=push)
     motion, x = bound(system, x)
