@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.events import Event, Guard, LossGoal
@@ -192,8 +193,11 @@ def as_friction(friction: Any) -> FrictionLaw:
         return friction
     if isinstance(friction, SwitchedFriction):
         raise ArgumentTypeError("a SwitchedFriction cannot be the law of one mode of another")
-    if np.ndim(friction) <= 1 and np.asarray(friction).dtype.kind in "iuf":
-        return ConstantFriction(friction)
+    if np.ndim(friction) == 0 and np.asarray(friction).dtype.kind in "iuf":
+        return ConstantFriction(float(friction))
+    rates = friction.detach().cpu().numpy() if isinstance(friction, torch.Tensor) else friction
+    if isinstance(rates, np.ndarray) and rates.dtype.kind in "iuf":  # one a trajectory of a batch
+        return ConstantFriction(rates)
     raise ArgumentTypeError(f"friction is a number or an object with rate(t) and integral(t0, t1), not {friction!r}")
 
 

@@ -18,11 +18,12 @@ PACKAGE = ROOT / "phdyn"
 LAYERS = (
     ("errors",),
     ("typing",),
-    ("vectors",),
+    ("counts", "vectors"),
     ("tables",),
     ("potentials",),
     ("events",),
     ("friction",),
+    ("row_friction",),
     ("systems",),
     ("motion",),
     ("point",),
