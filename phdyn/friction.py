@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from phdyn.actions import RebaseGoal
 from phdyn.errors import ArgumentError, ArgumentTypeError
@@ -35,28 +36,42 @@ class ConstantFriction:
 
     Parameters
     ----------
-    rate : float
-        gamma >= 0 (1/time at mass 1).
+    rate : float or (B,) array
+        gamma >= 0 (1/time at mass 1); an array has one rate for each trajectory of a batch.
     """
 
-    def __init__(self, rate: float) -> None:
-        self._rate = _checked_rate(rate)
+    rowwise = True
+    """Whether ``rate`` and ``damping`` take arrays over rows; laws that do not say so are asked a row at a time."""
 
-    def rate(self, t: float) -> float:
+    def __init__(self, rate: Any) -> None:
+        self._rate = _checked_rates(rate)
+
+    def rate(self, t: Any) -> Any:
         """Return gamma."""
         return self._rate
 
-    def integral(self, t0: float, t1: float) -> float:
+    def integral(self, t0: Any, t1: Any) -> Any:
         """Return gamma (t1 - t0)."""
         return self._rate * (t1 - t0)
 
-    def damping(self, mass: Coefficient, t: float, h: float) -> Damping:
+    def damping(self, mass: Coefficient, t: Any, h: Any) -> Damping:
         """Return the exact flow over h; ``phi1`` keeps every digit down to gamma = 0."""
         z = -self._rate * h / mass
         return Damping(np.exp(z), h / mass * phi1(z), -np.expm1(2 * z))
 
+    @property
+    def count(self) -> int | None:
+        """Number of trajectories that have a rate of their own; None where all share one."""
+        return None if isinstance(self._rate, float) else len(self._rate)
+
+    def take(self, ids: Any) -> ConstantFriction:
+        """Return the law of some trajectories of a batch."""
+        return self if isinstance(self._rate, float) else ConstantFriction(self._rate[ids])
+
     def __repr__(self) -> str:
-        return f"ConstantFriction({self._rate:g})"
+        if isinstance(self._rate, float):
+            return f"ConstantFriction({self._rate:g})"
+        return f"ConstantFriction({len(self._rate)} rates, {self._rate.min(initial=np.inf):g} to {self._rate.max(initial=0.0):g})"
 
 
 class ScheduledFriction:
@@ -222,6 +237,9 @@ def as_friction(friction: Any) -> FrictionLaw:
         raise ArgumentTypeError("a SwitchedFriction cannot be the law of one mode of another")
     if np.ndim(friction) == 0 and np.asarray(friction).dtype.kind in "iuf":
         return ConstantFriction(float(friction))
+    rates = friction.detach().cpu().numpy() if isinstance(friction, torch.Tensor) else friction
+    if isinstance(rates, np.ndarray) and rates.dtype.kind in "iuf":  # one a trajectory of a batch
+        return ConstantFriction(rates)
     raise ArgumentTypeError(f"friction is a number or an object with rate(t) and integral(t0, t1), not {friction!r}")
 
 
@@ -248,7 +266,42 @@ def phi1(z: Any) -> Any:
     return exprel(z)
 
 
+def check_rows(law: Any, batch: int | None) -> None:
+    """Check that a law with a rate for each trajectory fits the run.
+
+    Parameters
+    ----------
+    law : FrictionLaw
+        The law of a mode.
+    batch : int or None
+        Number of trajectories; None for a run of one state (n,).
+
+    Raises
+    ------
+    ArgumentError
+        An array of rates in a run of one state, or as many rates as the batch has no trajectories.
+    """
+    count = law.count if isinstance(law, ConstantFriction) else None
+    if count is None or count == batch:
+        return
+    if batch is None:
+        raise ArgumentError(f"friction has {count} rates, x0 is one state: give one rate, or x0 of shape ({count}, 2n)")
+    raise ArgumentError(f"friction has {count} rates, x0 brings {batch} trajectories: give one rate, or one a trajectory")
+
+
 def _checked_rate(rate: float) -> float:
     if not (np.isfinite(rate) and rate >= 0):
         raise ArgumentError(f"friction is {rate}: a finite rate >= 0 is needed (a rate(t) that goes negative: ScheduledFriction)")
     return float(rate)
+
+
+def _checked_rates(rate: Any) -> Any:
+    """Return a rate as a float, or the rates of a batch (B,) as a float64 array of their own."""
+    if np.ndim(rate) == 0:
+        return _checked_rate(rate)
+    array = np.array(rate, dtype=np.float64)
+    if array.ndim > 1:
+        raise ArgumentError(f"friction has shape {array.shape}: a number is needed, or one a trajectory, (B,)")
+    for bad in array[~(np.isfinite(array) & (array >= 0))]:
+        _checked_rate(bad)
+    return array

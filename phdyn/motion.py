@@ -7,33 +7,30 @@ from it), ``powers`` (what is dissipated and supplied) and, for the heavy ball a
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
 import torch
 
 from phdyn.automaton import HybridAutomaton
+from phdyn.counts import NO_LIMIT, Counts, Halt, RowCounts
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.friction import Damping, damping, entered
+from phdyn.friction import Damping, check_rows, damping, entered
 from phdyn.potentials import FunctionPotential, NetworkLoss
-from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, height
+from phdyn.potentials.base import Landscape
+from phdyn.row_friction import RowFriction
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, Sampled, Steps, height
 from phdyn.typing import Array, Coefficient, FrictionLaw
-from phdyn.vectors import NumpyVectors, Vectors
+from phdyn.vectors import NumpyVectors, Rows, TorchRows, Vectors, take_rows
 
-NO_LIMIT = float("inf")
-
-
-class Halt(Exception):  # noqa: N818 (not an error: how a run that cannot go on says so)
-    """Ends a run with a status; raised inside solvers that cannot be stopped otherwise."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
+__all__ = ["NO_LIMIT", "Halt", "Knot", "Motion", "bind", "supports_rows"]
 
 
 class Knot:
     """A state on the trajectory with what is known there: it starts a march, and ends a step.
+
+    Of a batch: x is (size, k), and the numbers are (k,); t is a float where all rows share it.
 
     Attributes
     ----------
@@ -56,19 +53,13 @@ class Knot:
     def __init__(self, t: float, x: Array, V: float, T: float, d: float, g: Array | None, f: Array | None = None) -> None:  # noqa: N803
         self.t, self.x, self.V, self.T, self.d, self.g, self.f = t, x, V, T, d, g, f
 
-
-class Counts:
-    """What a run has cost; the motions of its modes share it."""
-
-    __slots__ = ("nfev", "nvev", "njev", "nlu", "nrejected", "max_nfev")  # noqa: RUF023 (the order in which Motion names them)
-
-    def __init__(self) -> None:
-        self.nfev = self.nvev = self.njev = self.nlu = self.nrejected = 0
-        self.max_nfev: float = NO_LIMIT
+    def take(self, rows: Array) -> Knot:
+        """Return some rows of a batch's knot; it owns its vectors."""
+        return Knot(*(take_rows(part, rows) for part in (self.t, self.x, self.V, self.T, self.d, self.g, self.f)))
 
 
-def _counted(name: str) -> Any:
-    """Return a property of a motion that its counts hold."""
+def _counter(name: str, what: str) -> Any:
+    """Return a property that reads and writes a shared counter."""
 
     def read(motion: Motion) -> Any:
         return getattr(motion.counts, name)
@@ -76,7 +67,7 @@ def _counted(name: str) -> Any:
     def write(motion: Motion, value: Any) -> None:
         setattr(motion.counts, name, value)
 
-    return property(read, write, doc=f"{name} of the run so far; see Solution.")
+    return property(read, write, doc=what)
 
 
 class Motion:
@@ -92,6 +83,17 @@ class Motion:
         Length of the state.
     tensors : bool
         Whether the user's own potential object gets tensors (x0 was one).
+    batch : int, optional
+        Number of trajectories of a batch, whose vectors are (size, batch).
+
+    Attributes
+    ----------
+    counts : Counts
+        What was evaluated, and the budget; motions of some rows share it.
+    ids : (k,) int array or None
+        Which trajectories of the run the rows are; None for a run of one.
+    modes : (k,) int array or None
+        The mode of each row, an index into ``list(system.laws)``; changed by ``set_modes`` alone.
     """
 
     has_energy = True
@@ -102,33 +104,37 @@ class Motion:
     """Largest speed at kinetic energy 1: the square root of 2/m."""
     free_powers = False
     """Whether dissipated and supplied power need no gradient."""
-    nfev, nvev, njev, nlu, nrejected, max_nfev = (_counted(name) for name in Counts.__slots__)
 
-    def __init__(self, system: Any, vectors: Vectors, size: int, *, tensors: bool) -> None:
+    def __init__(self, system: Any, vectors: Vectors, size: int, *, tensors: bool, batch: int | None = None) -> None:
         self.system = system
         self.vectors = vectors
         self.size = size
         self.dim = size
         self.tensors = tensors
-        self.counts = Counts()
+        self.counts: Any = Counts() if batch is None else RowCounts(batch)
         self.family: dict[str, Motion] = {}
+        self.ids = None if batch is None else np.arange(batch)
+        self.modes = None if batch is None else np.zeros(batch, dtype=np.intp)
+        self.every: Any = slice(None)
         self.at_home = False
-        self._first: tuple[float, Array] | None = None
+        self._first: tuple[Any, Array] | None = None
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
         self.gradient: Callable[[Array], tuple[float, Array]]
         self.value: Callable[[Array], float]
 
     # --- counting -------------------------------------------------------------------------------------------------------------
-    def _count(self) -> None:
-        counts = self.counts
-        counts.nfev += 1
-        if counts.nfev > counts.max_nfev:
-            counts.nfev -= 1
-            raise Halt(-3, f"the budget of max_nfev={counts.max_nfev:g} gradient evaluations is spent")
+    nfev = _counter("nfev", "Gradients (or calls of fun).")
+    nvev = _counter("nvev", "Values alone.")
+    njev = _counter("njev", "Jacobians.")
+    nlu = _counter("nlu", "Factorisations.")
+    nrejected = _counter("nrejected", "Steps rejected.")
+    max_nfev = _counter("max_nfev", "Budget of gradients; in a batch of each trajectory.")
 
     def _bind(self, energy: Any) -> None:
         """Set ``gradient`` and ``value`` for an energy function on this run's kind of array."""
-        if isinstance(energy, NetworkLoss):
+        if self.ids is not None:
+            self._bind_rows(energy)
+        elif isinstance(energy, NetworkLoss):
             self._bind_network(energy)
         elif isinstance(self.vectors, NumpyVectors) and (self.tensors or isinstance(energy, FunctionPotential)):
             self._bind_tensors(energy)
@@ -139,7 +145,7 @@ class Motion:
         value_and_grad = energy.value_and_grad
 
         def gradient(q: Array) -> tuple[float, Array]:
-            self._count()
+            self.counts.gradient()
             V, slope = value_and_grad(q)
             return float(V), slope
 
@@ -153,7 +159,7 @@ class Motion:
         value_and_grad, tensor = energy.value_and_grad, torch.from_numpy
 
         def gradient(q: Array) -> tuple[float, Array]:
-            self._count()
+            self.counts.gradient()
             V, slope = value_and_grad(tensor(q))
             return V.item(), slope.detach().numpy()
 
@@ -170,7 +176,7 @@ class Motion:
         home = dtype == vectors.dtype
 
         def gradient(q: Array) -> tuple[float, Array]:
-            self._count()
+            self.counts.gradient()
             evaluate = loss.value_and_grad if self.at_home else loss.evaluate_scratch
             V, slope = evaluate(vectors.tensor(q))
             if isinstance(vectors, NumpyVectors):
@@ -182,6 +188,54 @@ class Motion:
             return float(loss.value(vectors.tensor(q).to(loss.dtype)))
 
         self.gradient, self.value = gradient, height_only
+
+    def _counted(self) -> tuple[Any, ...]:
+        """Return what the counters need to know: the rows of a batch."""
+        return () if self.ids is None else (self.every,)
+
+    def _bind_rows(self, energy: Any) -> None:
+        """Evaluate all rows in one call; a slope that is component-major already is not copied."""
+        if isinstance(energy, NetworkLoss):
+            raise ArgumentError("a network's loss takes one trajectory at a time")
+        counts, every, ids = self.counts, self.every, self.ids
+        vectors: Any = self.vectors
+        k, owned = 0 if ids is None else len(ids), isinstance(energy, Landscape)
+        as_tensors = isinstance(vectors, TorchRows) or self.tensors or isinstance(energy, FunctionPotential)
+        users = vectors.tensor if as_tensors else vectors.numpy
+        held = vectors.from_tensor if as_tensors else vectors.from_numpy
+
+        def heights(answer: Any) -> Any:
+            V = np.asarray(answer.detach().cpu().numpy() if as_tensors else answer)
+            if V.shape != (k,):
+                raise ArgumentError(_not_row_by_row(V.shape, (k, self.dim)))
+            return V if owned and V.dtype == np.float64 else V.astype(np.float64)  # a potential may answer in one buffer
+
+        def gradient(q: Array) -> tuple[Any, Array]:
+            counts.gradient(every)
+            V, slope = energy.value_and_grad(users(q))
+            return heights(V), held(slope)
+
+        def height_only(q: Array) -> Any:
+            counts.nvev[every] += 1
+            return heights(height(energy, users(q)))
+
+        self.gradient, self.value = gradient, height_only
+
+    def take(self, rows: Any) -> Any:
+        """Return the motion of some rows of a batch: it shares the counters, and its modes are its own.
+
+        Parameters
+        ----------
+        rows : (k,) int array
+            Places among this motion's rows, each at most once.
+        """
+        if self.ids is None or self.modes is None:
+            raise TypeError("a run of one trajectory has no rows to take")
+        part = copy(self)
+        rows = np.asarray(rows, dtype=np.intp)
+        part.ids, part.modes, part._first = self.ids[rows], self.modes[rows], None
+        part.every = part.ids
+        return part
 
     # --- what methods use -----------------------------------------------------------------------------------------------------
     def position(self, x: Array) -> Array:
@@ -225,12 +279,26 @@ class Motion:
         if within is not None:
             self.input = within(low, high)
 
-    def force(self, t: float, z: Array) -> Array | None:
+    def force(self, t: Any, z: Array) -> Array | None:
         """Return the input u at (t, z) in the run's kind of array, or None without an input."""
         if self.input is None:
             return None
+        if self.ids is not None:
+            return self._force_rows(t, z)
         u = np.asarray(self.input(t, self.vectors.numpy(z)), dtype=self.vectors.dtype)
         return u if isinstance(self.vectors, NumpyVectors) else torch.as_tensor(u, device=z.device)
+
+    def _force_rows(self, t: Any, z: Array) -> Array:
+        """Return the input of each row, (size, k): a function is called a trajectory at a time, an input of time alone once."""
+        vectors: Any = self.vectors
+        user: Any = self.input
+        k = z.shape[1]
+        if isinstance(self.system.u, (Steps, Sampled)) and np.ndim(t) == 0:
+            u = np.broadcast_to(np.asarray(user(t, None), dtype=vectors.dtype), (k, z.shape[0]))
+        else:
+            positions, times = np.ascontiguousarray(vectors.numpy(z)), np.broadcast_to(t, (k,)).tolist()
+            u = np.array([user(*each) for each in zip(times, positions, strict=True)], dtype=vectors.dtype)
+        return vectors.from_numpy(u)
 
     def combine(self, t: float, x: Array, g: Array, out: Array) -> Array:
         """Write the vector field at (t, x) into out, from the gradient there, and return it."""
@@ -245,20 +313,20 @@ class Motion:
         V, slope = self.gradient(self.position(x))
         return V, slope, self.combine(t, x, slope, out)
 
-    def kinetic(self, x: Array) -> float:
+    def kinetic(self, x: Array) -> Any:
         """Return T at a state (0 without a split)."""
-        return 0.0
+        return 0.0 if self.ids is None else np.zeros(len(self.ids))
 
     def climb(self, t: float, x: Array, g: Array) -> float:
         """Return dV/dt at a state."""
-        return float(self.vectors.dot(g, self.combine(t, x, g, self.vectors.empty(self.size, x))))
+        return self.vectors.dot(g, self.combine(t, x, g, self.vectors.empty(self.size, x)))
 
     def knot(self, t: float, x: Array) -> Knot:
         """Evaluate at (t, x), one gradient; the knot keeps x itself and a copy of the gradient."""
         if self._first is None:
             V, slope = self.gradient(self.position(x))
         else:
-            self._count()
+            self.counts.gradient(*self._counted())
             (V, slope), self._first = self._first, None
         slope = self.vectors.clone(slope)
         return Knot(t, x, V, self.kinetic(x), self.climb(t, x, slope), slope)
@@ -282,8 +350,11 @@ class Motion:
         n = getattr(energy, "dim", None)
         if n is not None and n != len(z):
             raise ArgumentError(f"the potential has {n} dimensions, x0 brings {len(z)} positions")
-        if isinstance(energy, FunctionPotential):
+        if isinstance(energy, FunctionPotential) and self.ids is None:
             self._start_with(*energy.check(self.vectors.tensor(z)))
+            return
+        if self.ids is not None:
+            self._check_rows(energy, z)
             return
         argument = self.vectors.tensor(z) if self.tensors else z
         V, slope = energy.value_and_grad(argument)
@@ -291,20 +362,32 @@ class Motion:
             raise ArgumentError(f"the potential returned shape {tuple(np.shape(V))}, not (): end with .sum(-1)")
         if tuple(np.shape(slope)) != (len(z),):
             raise ArgumentError(f"the potential's gradient has shape {tuple(np.shape(slope))}, not ({len(z)},)")
-        if type(slope) is not type(argument):
-            raise ArgumentTypeError(
-                f"the potential's gradient is a {type(slope).__name__}, its argument a {type(argument).__name__}: answer in kind"
-            )
-        if slope.dtype != argument.dtype:
-            got, given = (str(a.dtype).removeprefix("torch.") for a in (slope, argument))
-            raise ArgumentTypeError(f"the potential's gradient is {got} at a position of {given}: give its constants q's dtype")
+        _check_kind(slope, argument)
         self._start_with(V, slope)
 
     def spend_check(self) -> None:
         """Count the evaluation of the check, which this motion does not begin with."""
         if self._first is not None:
             self._first = None
-            self._count()
+            self.counts.gradient()
+
+    def _check_rows(self, energy: Any, z: Array) -> None:
+        """Check the shapes of a batch's answers: row by row."""
+        vectors: Any = self.vectors
+        as_tensors = isinstance(vectors, TorchRows) or self.tensors or isinstance(energy, FunctionPotential)
+        argument = vectors.tensor(z) if as_tensors else vectors.numpy(z)
+        shape = tuple(argument.shape)
+        if isinstance(energy, FunctionPotential):
+            V, slope = FunctionPotential(_row_by_row(energy.function)).check(argument)
+        else:
+            V, slope = energy.value_and_grad(argument)
+        if tuple(np.shape(V)) != shape[:1]:
+            raise ArgumentError(_not_row_by_row(np.shape(V), shape))
+        if tuple(np.shape(slope)) != shape:
+            raise ArgumentError(f"the potential's gradient has shape {tuple(np.shape(slope))}, not {shape}, that of its argument")
+        _check_kind(slope, argument)
+        heights = np.array(V.detach().cpu().numpy() if isinstance(V, torch.Tensor) else V, dtype=np.float64)
+        self._first = (heights, vectors.clone((vectors.from_tensor if as_tensors else vectors.from_numpy)(slope)))
 
     def _start_with(self, height: Any, slope: Any) -> None:
         """Keep the evaluation of the check: it is the run's first."""
@@ -318,13 +401,19 @@ class HeavyBallMotion(Motion):
     has_split = True
     free_powers = True
 
-    def __init__(self, system: HeavyBall, vectors: Vectors, size: int, *, tensors: bool) -> None:
-        super().__init__(system, vectors, size, tensors=tensors)
+    def __init__(self, system: HeavyBall, vectors: Vectors, size: int, *, tensors: bool, batch: int | None = None) -> None:
+        super().__init__(system, vectors, size, tensors=tensors, batch=batch)
         self.dim = size // 2
-        self.mass: Coefficient = vectors.coefficient(system.mass)
-        self.inverse_mass: Coefficient = vectors.coefficient(1 / system.mass)
+        mass = system.mass if batch is None or np.ndim(system.mass) == 0 else np.asarray(system.mass)[:, None]
+        self.drift_mass = mass
+        self.mass: Coefficient = vectors.coefficient(mass)
+        self.inverse_mass: Coefficient = vectors.coefficient(1 / mass)
         self.quickness = float(np.sqrt(2 / np.min(system.mass)))
+        for law in system.laws.values():
+            check_rows(law, batch)
         self.law: FrictionLaw = next(iter(system.laws.values()))
+        if self.ids is not None and self.modes is not None:
+            self.law = RowFriction(list(system.laws.values()), self.modes, self.ids)  # type: ignore[assignment]
         self._bind(system.potential)
 
     def position(self, x: Array) -> Array:
@@ -333,53 +422,100 @@ class HeavyBallMotion(Motion):
 
     def follow(self, mode: str, t: float) -> None:
         """See Motion; a law whose clock starts at the entry is told the time."""
+        if self.ids is not None:
+            raise TypeError("the modes of a batch are set by rows")
         laws = self.system.laws
         self.law = entered(laws[mode] if mode in laws else laws[""], t)
 
-    def damping(self, t: float, h: float) -> Damping:
-        """Return the exact damped drift of the current law from t over h."""
-        decay, drift, lost = damping(self.law, self.system.mass, t, h)
+    def set_modes(self, rows: Any, mode: int, t: Any = float("nan")) -> None:
+        """Have some rows of a batch follow the law of a mode, an index into ``list(system.laws)``, from time t (or (k,)) on."""
+        self._row_law().set(np.asarray(rows, dtype=np.intp), mode, t)
+
+    @property
+    def version(self) -> int:
+        """How often modes of the batch have changed: coefficients computed before are stale for ``changed_since`` alone."""
+        return self._row_law().version
+
+    def changed_since(self, version: int) -> Any:
+        """Return the rows whose mode was set after a version, (j,) int; None where all must be taken for changed."""
+        return self._row_law().changed_since(version)
+
+    def _row_law(self) -> RowFriction:
+        if not isinstance(self.law, RowFriction):
+            raise TypeError("a run of one trajectory has no rows")
+        return self.law
+
+    def take(self, rows: Any) -> Any:
+        """See Motion."""
+        part = super().take(rows)
+        part.law = self._row_law().take(np.asarray(rows, dtype=np.intp))
+        part.modes = part.law.modes
+        part._bind(self.system.potential)
+        return part
+
+    def damping(self, t: Any, h: Any) -> Damping:
+        """Return the exact damped drift of the current law from t over h.
+
+        In a batch a part is a float or (n, 1) where all rows share it, (k,) or (n, k) otherwise; ``lost`` (k,) is the host's.
+        """
         coefficient = self.vectors.coefficient
+        if isinstance(self.law, RowFriction):
+            decay, drift, lost = self.law.damping(self.drift_mass, t, h)
+            return Damping(coefficient(decay), coefficient(drift), lost if np.ndim(lost) == 1 else coefficient(lost))
+        decay, drift, lost = damping(self.law, self.drift_mass, t, h)
         return Damping(coefficient(decay), coefficient(drift), coefficient(lost))
 
-    def weigh(self, weight: Coefficient, p: Array) -> float:
+    def weigh(self, weight: Coefficient, p: Array) -> Any:
         """Return the sum of weight p^2."""
         dot = self.vectors.dot
-        return weight * dot(p, p) if isinstance(weight, float) else dot(weight * p, p)
+        if isinstance(weight, float):
+            return weight * dot(p, p)
+        if self.ids is not None and weight.ndim == 1:  # a weight of each row
+            return weight * dot(p, p)
+        return dot(weight * p, p)
 
-    def kinetic(self, x: Array) -> float:
+    def kinetic(self, x: Array) -> Any:
         """Return T = p.p / 2m."""
         return self.weigh(self.inverse_mass, x[self.dim :]) / 2
 
-    def climb(self, t: float, x: Array, g: Array) -> float:
+    def climb(self, t: Any, x: Array, g: Array) -> Any:
         """Return dV/dt = grad V . p/m."""
         p, w = x[self.dim :], self.inverse_mass
         return w * self.vectors.dot(g, p) if isinstance(w, float) else self.vectors.dot(w * g, p)
 
-    def acceleration(self, t: float, x: Array, g: Array) -> Array:
+    def rate(self, t: Any) -> Coefficient:
+        """Return gamma at time t as a coefficient."""
+        rate = self.law.rate(t)
+        return rate if self.ids is None else self.vectors.coefficient(rate)
+
+    def acceleration(self, t: Any, x: Array, g: Array) -> Array:
         """Return q'' at a state, as a new vector."""
-        push = -g - self.law.rate(t) * (x[self.dim :] * self.inverse_mass)
+        push = -g - self.rate(t) * (x[self.dim :] * self.inverse_mass)
         u = self.force(t, self.position(x))
         return (push if u is None else push + u) * self.inverse_mass
 
-    def combine(self, t: float, x: Array, g: Array, out: Array) -> Array:
+    def combine(self, t: Any, x: Array, g: Array, out: Array) -> Array:
         """Write (p/m, -grad V - gamma p/m + u) into out."""
         n = self.dim
         velocity = x[n:] * self.inverse_mass
         out[:n] = velocity
         out[n:] = -g
-        out[n:] -= self.law.rate(t) * velocity
+        out[n:] -= self.rate(t) * velocity
         u = self.force(t, x[:n])
         if u is not None:
             out[n:] += u
         return out
 
-    def powers(self, t: float, x: Array, g: Array | None = None) -> tuple[float, float]:
+    def powers(self, t: Any, x: Array, g: Array | None = None) -> tuple[Any, Any]:
         """Return gamma |p/m|^2 and u . p/m; no gradient is needed."""
         velocity = x[self.dim :] * self.inverse_mass
         u = self.force(t, self.position(x))
         dot = self.vectors.dot
-        return float(self.law.rate(t)) * dot(velocity, velocity), 0.0 if u is None else dot(u, velocity)
+        rate = self.law.rate(t)
+        if self.ids is None:
+            return float(rate) * dot(velocity, velocity), 0.0 if u is None else dot(u, velocity)
+        lost: Any = dot(velocity, velocity)
+        return rate * lost, np.zeros_like(lost) if u is None else dot(u, velocity)
 
     def check(self, t: float, x: Array) -> None:
         """See Motion."""
@@ -387,24 +523,32 @@ class HeavyBallMotion(Motion):
         self._check_energy(self.system.potential, q)
         if np.ndim(self.system.mass) and len(self.system.mass) != self.dim:
             raise ArgumentError(f"mass has {len(self.system.mass)} entries, the system {self.dim} positions")
-        _check_input(self.input, t, self.vectors.numpy(q), self.dim)
+        positions = self.vectors.numpy(q)
+        _check_input(self.input, t, positions if self.ids is None else positions[0], self.dim)
 
 
 class GradientFlowMotion(Motion):
     """q' = -grad V."""
 
-    def __init__(self, system: GradientFlow, vectors: Vectors, size: int, *, tensors: bool) -> None:
-        super().__init__(system, vectors, size, tensors=tensors)
+    def __init__(self, system: GradientFlow, vectors: Vectors, size: int, *, tensors: bool, batch: int | None = None) -> None:
+        super().__init__(system, vectors, size, tensors=tensors, batch=batch)
         self._bind(system.potential)
+
+    def take(self, rows: Any) -> Any:
+        """See Motion."""
+        part = super().take(rows)
+        part._bind(self.system.potential)
+        return part
 
     def combine(self, t: float, x: Array, g: Array, out: Array) -> Array:
         """Write -grad V into out."""
         out[:] = -g
         return out
 
-    def powers(self, t: float, x: Array, g: Array | None) -> tuple[float, float]:
+    def powers(self, t: Any, x: Array, g: Array | None) -> tuple[Any, Any]:
         """Return |grad V|^2 and 0."""
-        return float(self.vectors.dot(g, g)), 0.0
+        lost: Any = self.vectors.dot(g, g)
+        return lost, 0.0 if self.ids is None else np.zeros_like(lost)
 
     def check(self, t: float, x: Array) -> None:
         """See Motion."""
@@ -468,7 +612,7 @@ class PlainMotion(Motion):
 
     def field(self, t: float, x: Array, out: Array) -> tuple[float, Any, Array]:
         """Call fun; the energy is 0 and its gradient None."""
-        self._count()
+        self.counts.gradient()
         vectors = self.vectors
         f = np.asarray(self.system(t, vectors.numpy(x), *self.args))
         if f.dtype.kind == "c":
@@ -490,23 +634,36 @@ class PlainMotion(Motion):
         return Knot(t, x, 0.0, 0.0, 0.0, None, f)
 
 
-def bind(system: Any, vectors: Vectors, size: int, *, tensors: bool, args: tuple[Any, ...] = ()) -> Motion:
+def supports_rows(system: Any) -> bool:
+    """Say whether a batch of a system steps all rows at once: a HeavyBall or GradientFlow whose potential is no network's loss."""
+    return isinstance(system, (HeavyBall, GradientFlow)) and not isinstance(system.potential, NetworkLoss)
+
+
+def bind(
+    system: Any, vectors: Vectors, size: int, *, tensors: bool, args: tuple[Any, ...] = (), batch: int | None = None
+) -> Motion:
     """Bind a system, or a plain ``fun(t, x, *args)``, to the arrays of a run.
+
+    With ``vectors`` of a batch (``NumpyRows``, ``TorchRows``), ``batch`` is its number of trajectories.
 
     Raises
     ------
     ArgumentTypeError
         Not a system.
     """
+    if isinstance(vectors, Rows) != (batch is not None):
+        raise TypeError("vectors of a batch and its number of trajectories go together")
     if isinstance(system, HybridAutomaton):
         family = {name: bind(mode, vectors, size, tensors=tensors, args=args) for name, mode in system.modes.items()}
         for motion in family.values():
             motion.join(family)
         return family[system.initial]
     if isinstance(system, HeavyBall):
-        return HeavyBallMotion(system, vectors, size, tensors=tensors)
+        return HeavyBallMotion(system, vectors, size, tensors=tensors, batch=batch)
     if isinstance(system, GradientFlow):
-        return GradientFlowMotion(system, vectors, size, tensors=tensors)
+        return GradientFlowMotion(system, vectors, size, tensors=tensors, batch=batch)
+    if batch is not None:
+        raise ArgumentTypeError(f"a batch is of a HeavyBall or a GradientFlow, not {system!r}: one trajectory at a time")
     if isinstance(system, PortHamiltonianSystem):
         return PortMotion(system, vectors, size, tensors=tensors and not isinstance(system.energy, QuadraticForm))
     if callable(system) and not isinstance(system, type):
@@ -519,3 +676,30 @@ def _check_input(u: Callable[[float, Any], Any] | None, t: float, z: np.ndarray[
         shape = np.shape(u(t, z.copy()))
         if shape != (size,):
             raise ArgumentError(f"the input u returned shape {shape}, the port takes ({size},)")
+
+
+def _check_kind(slope: Any, argument: Any) -> None:
+    """Check that a gradient is of the kind and precision of its argument."""
+    if type(slope) is not type(argument):
+        raise ArgumentTypeError(
+            f"the potential's gradient is a {type(slope).__name__}, its argument a {type(argument).__name__}: answer in kind"
+        )
+    if slope.dtype != argument.dtype:
+        got, given = (str(a.dtype).removeprefix("torch.") for a in (slope, argument))
+        raise ArgumentTypeError(f"the potential's gradient is {got} at a position of {given}: give its constants q's dtype")
+
+
+def _not_row_by_row(shape: Any, batch: tuple[int, ...]) -> str:
+    return f"the potential returned shape {tuple(shape)} for a batch of shape {batch}, not ({batch[0]},): row by row, as in (q**2).sum(-1)"
+
+
+def _row_by_row(function: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
+    """Return a potential's function that says so when its answer is not one height a row."""
+
+    def checked(q: torch.Tensor) -> Any:
+        V = function(q)
+        if isinstance(V, torch.Tensor) and V.shape != q.shape[:-1]:
+            raise ArgumentError(_not_row_by_row(V.shape, tuple(q.shape)))
+        return V
+
+    return checked

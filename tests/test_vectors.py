@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.autograd import forward_ad
 
 from phdyn import ArgumentTypeError
-from phdyn.vectors import NumpyVectors, TorchVectors, is_dual, vectors_of
+from phdyn.vectors import NumpyRows, NumpyVectors, TorchRows, TorchVectors, is_dual, take_rows, vectors_of
 
 FLOATS = st.floats(-1e3, 1e3)
 PAIRS = st.integers(1, 40).flatmap(lambda n: st.tuples(arrays(np.float64, n, elements=FLOATS), arrays(np.float64, n, elements=FLOATS)))
@@ -154,3 +155,77 @@ def test_dual_tensors_go_to_torch():
         np.testing.assert_array_equal(primal.numpy(), [2, 2])
         np.testing.assert_array_equal(tangent.numpy(), [4, 4])
     np.testing.assert_array_equal(ones.numpy(), [1, 1])
+
+
+# --- batches --------------------------------------------------------------------------------------------------------------------------
+def rows_of(dtype=np.float64):
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype(dtype)
+    return [(NumpyRows(np.dtype(dtype)), x.copy()), (TorchRows(torch.tensor(x)), torch.tensor(x))], x
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("a", [0.7, np.linspace(-1, 1, 5), np.array([[2.0], [0.5], [-1.0]])], ids=["number", "row", "component"])
+def test_rows_are_the_arithmetic(a, dtype):
+    both_rows, x = rows_of(dtype)
+    tolerance = 10 * np.finfo(dtype).eps
+    for vectors, u in both_rows:
+        coefficient = vectors.coefficient(a)
+        for each in (a, coefficient):
+            y = vectors.clone(u)
+            vectors.axpy(each, u, y)
+            np.testing.assert_allclose(np.asarray(y), a * x + x, rtol=tolerance, atol=tolerance)
+            part = y[1:]  # the momenta of a state
+            vectors.scale(each if np.ndim(a) < 2 else each[1:], part)
+            np.testing.assert_allclose(np.asarray(y)[1:], (a * (a * x + x))[1:], rtol=tolerance, atol=tolerance)
+            np.testing.assert_array_equal(np.asarray(u), x)
+            assert str(y.dtype).endswith(np.dtype(dtype).name)
+        dots = vectors.dot(u, y), vectors.dot(u[:1], y[:1])
+        for dot, n in zip(dots, (3, 1), strict=True):
+            assert isinstance(dot, np.ndarray) and dot.dtype == np.float64
+            np.testing.assert_allclose(dot, (x[:n].astype(float) * np.asarray(y)[:n]).sum(0), rtol=10 * tolerance, atol=10 * tolerance)
+
+
+def test_rows_as_their_user_sees_them():
+    both_rows, x = rows_of()
+    for vectors, u in both_rows:
+        np.testing.assert_array_equal(vectors.numpy(u), x.T)
+        np.testing.assert_array_equal(vectors.tensor(u).numpy(), x.T)
+        np.testing.assert_array_equal(vectors.host(u), x)
+        assert vectors.numpy(u).ctypes.data == vectors.tensor(u).data_ptr()
+        assert vectors.from_tensor(vectors.tensor(u)).shape == vectors.from_numpy(x.T).shape == (3, 5)
+        np.testing.assert_array_equal(np.asarray(vectors.from_numpy(np.ascontiguousarray(x.T))), x)
+        rows = np.array([4, 0])
+        part = vectors.take(u, rows)
+        np.testing.assert_array_equal(np.asarray(part), x[:, rows])
+        vectors.scale(2.0, part)
+        np.testing.assert_array_equal(np.asarray(u), x)
+        vectors.put(u, rows, part)
+        np.testing.assert_array_equal(np.asarray(u)[:, rows], 2 * x[:, rows])
+        u[1, 2] = float("nan")
+        np.testing.assert_array_equal(vectors.finite(u), [True, True, False, True, True])
+        assert vectors.empty(2, u).shape == (2, 5)
+        vectors.copy(part, u[:, :2])
+        np.testing.assert_array_equal(np.asarray(u)[:, :2], np.asarray(part))
+
+
+def test_a_batch_is_held_component_major():
+    for x in ([[1, 2], [3, 4], [5, 6]], np.arange(6.0, dtype=np.float32).reshape(3, 2), torch.arange(6.0).reshape(3, 2)):
+        vectors, u = vectors_of(x)
+        assert isinstance(vectors, NumpyRows)
+        assert u.shape == (2, 3) and u.flags.c_contiguous and u.flags.owndata
+        np.testing.assert_array_equal(vectors.numpy(u), np.asarray(x))
+
+
+def test_a_batch_of_dual_tensors_is_held_by_torch():
+    with forward_ad.dual_level():
+        vectors, u = vectors_of(forward_ad.make_dual(torch.ones(3, 2), torch.ones(3, 2)))
+        assert isinstance(vectors, TorchRows)
+        assert u.shape == (2, 3) and u.is_contiguous()
+
+
+def test_rows_of_what_a_batch_has():
+    rows = np.array([2, 0])
+    for kept in (None, 0.3, np.ones((3, 1)), np.float64(2.0)):
+        assert take_rows(kept, rows) is kept
+    np.testing.assert_array_equal(take_rows(np.arange(3.0), rows), [2, 0])
+    np.testing.assert_array_equal(take_rows(torch.arange(6.0).reshape(2, 3), rows).numpy(), [[2, 0], [5, 3]])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from phdyn.errors import ArgumentError
 from phdyn.methods.stepping import Control, Step, gauss_work, march_on_grid
 from phdyn.motion import Knot, Motion
+from phdyn.typing import Array
+from phdyn.vectors import take_rows
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,18 @@ class RungeKuttaStepper:
         self.g0 = None if start.g is None else vectors.clone(start.g)
         self.keeps_powers = motion.has_energy and not motion.free_powers
 
-    def advance(self, t: float, t1: float, h: float) -> None:
+    def take(self, rows: Any) -> RungeKuttaStepper:
+        """Return a stepper that has taken the same step of some rows."""
+        part = copy(self)
+        part.motion = self.motion.take(rows)
+        part.x0, part.x1, part.stage, part.g0 = (take_rows(v, rows) for v in (self.x0, self.x1, self.stage, self.g0))
+        part.slopes = [take_rows(slope, rows) for slope in self.slopes]
+        part.step = RungeKuttaStep(part)
+        part.step._take_numbers(self.step, rows)
+        part.step.x1, part.step.f1 = part.x1, part.slopes[-1]
+        return part
+
+    def advance(self, t: Any, t1: Any, h: Any) -> None:
         """Advance from t to t1 and fill the step."""
         method, motion, step, slopes = self.method, self.motion, self.step, self.slopes
         vectors = motion.vectors
@@ -100,7 +114,8 @@ class RungeKuttaStepper:
         slopes[0], slopes[-1] = slopes[-1], slopes[0]
         if step.g1 is not None:
             copy(step.g1, self.g0)
-        dissipated = supplied = 0.0
+        dissipated: Any = 0.0
+        supplied: Any = 0.0
         if self.keeps_powers:
             dissipated, supplied = (h * method.weights[0] * power for power in motion.powers(t, self.x0, step.g1))
         for i in range(1, method.stages):
@@ -122,14 +137,14 @@ class RungeKuttaStepper:
         if step.g1 is None:
             return
         step.T1, step.d1 = motion.kinetic(self.x1), self._climb()
-        step.slope1 = float(vectors.dot(step.g1, step.g1))
+        step.slope1 = vectors.dot(step.g1, step.g1)
         step.dissipated, step.supplied = (dissipated, supplied) if self.keeps_powers else gauss_work(step)
 
-    def _climb(self) -> float:
+    def _climb(self) -> Any:
         step, motion = self.step, self.motion
         if motion.has_split:
             return motion.climb(step.t1, step.x1, step.g1)
-        return float(motion.vectors.dot(step.g1, step.f1))
+        return motion.vectors.dot(step.g1, step.f1)
 
 
 class RungeKuttaStep(Step):
@@ -149,7 +164,30 @@ class RungeKuttaStep(Step):
         clone, view = self.motion.vectors.clone, self.start_view()
         return Knot(view.t, clone(view.x), view.V, view.T, view.d, None if view.g is None else clone(view.g), clone(view.f))
 
-    def until(self, tau: float) -> Step:
+    @property
+    def own_track(self) -> bool:  # type: ignore[override]
+        """Whether this is Euler's method, which moves on a straight line."""
+        return self.stepper.method.stages == 1
+
+    def _own_position(self, tau: Any) -> Array:
+        motion, kept = self.motion, self.stepper
+        q = motion.vectors.clone(motion.position(kept.x0))
+        motion.vectors.axpy(motion.vectors.coefficient(tau), motion.position(kept.slopes[0]), q)
+        return q
+
+    def take(self, rows: Any) -> Step:
+        """See Step."""
+        return self.stepper.take(rows).step
+
+    def put(self, rows: Any, knot: Knot) -> None:
+        """See Step; the vector field is computed anew where the knot has none."""
+        super().put(rows, knot)
+        if knot.f is None:
+            part = self.motion.take(rows)
+            knot.f = part.combine(knot.t, knot.x, knot.g, part.vectors.empty(part.size, knot.x))
+        self.motion.vectors.put(self.f1, rows, knot.f)  # type: ignore[union-attr]
+
+    def until(self, tau: Any) -> Step:
         """See Step; one gradient a stage."""
         stepper = RungeKuttaStepper(self.stepper.method, self.motion, self.start())
         stepper.advance(self.t0, self.t0 + tau, tau)

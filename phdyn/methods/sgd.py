@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from phdyn.errors import ArgumentError
+from phdyn.friction import Damping
 from phdyn.methods.stepping import Control, Step, kick, march_on_grid
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
-from phdyn.typing import Array
+from phdyn.typing import Array, Coefficient
+from phdyn.vectors import take_rows
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,39 @@ class SgdStepper:
         self.step.begin(start)
         self.step.x1 = x
 
-    def advance(self, t: float, t1: float, h: float) -> None:
+    def decay(self, t: Any, h: Any, damping: Damping) -> Coefficient:
+        """Return mu over a step of length h."""
+        if self.method.friction == "exact":
+            return damping.decay
+        motion = self.motion
+        return motion.vectors.coefficient(1 - motion.law.rate(t) * h / motion.drift_mass)
+
+    def advance(self, t: Any, t1: Any, h: Any) -> None:
         """Advance from t to t1 and fill the step."""
-        step, motion, method, n = self.step, self.motion, self.method, self.motion.dim
+        step, motion, n = self.step, self.motion, self.motion.dim
         vectors, w, q, p = motion.vectors, motion.inverse_mass, self.x[:n], self.x[n:]
         step.forward(t, t1)
         vectors.copy(self.x, self.x0)
         vectors.copy(step.g1, self.g0)
         damping = motion.damping(t, h)
-        mu = damping.decay if method.friction == "exact" else vectors.coefficient(1 - motion.law.rate(t) * h / motion.system.mass)
+        mu = self.decay(t, h, damping)
         step.dissipated = motion.weigh(damping.lost * w / 2, p)
         vectors.scale(mu, p)
         step.supplied = kick(motion, t, q, p, step.g1, h)
-        vectors.axpy(h * w, p, q)
+        vectors.axpy((h if motion.ids is None else vectors.coefficient(h)) * w, p, q)
         step.V1, step.g1 = motion.gradient(q)
         step.T1, step.d1 = motion.kinetic(self.x), motion.climb(t1, self.x, step.g1)
-        step.slope1 = float(vectors.dot(step.g1, step.g1))
+        step.slope1 = vectors.dot(step.g1, step.g1)
+
+    def take(self, rows: Any) -> SgdStepper:
+        """Return a stepper that has taken the same step of some rows."""
+        part = copy(self)
+        part.motion = self.motion.take(rows)
+        part.x, part.x0, part.g0 = (take_rows(v, rows) for v in (self.x, self.x0, self.g0))
+        part.step = SgdStep(part)
+        part.step._take_numbers(self.step, rows)
+        part.step.x1 = part.x
+        return part
 
 
 class SgdStep(Step):
@@ -97,7 +117,26 @@ class SgdStep(Step):
         clone = self.motion.vectors.clone
         return Knot(self.t0, clone(self.stepper.x0), self.V0, self.T0, self.d0, clone(self.stepper.g0))
 
-    def until(self, tau: float) -> Step:
+    own_track = True
+
+    def take(self, rows: Any) -> Step:
+        """See Step."""
+        return self.stepper.take(rows).step
+
+    def _own_position(self, tau: Any) -> Array:
+        motion: Any = self.motion
+        vectors, (start, g, u) = motion.vectors, self._push()
+        x = vectors.clone(start.x)
+        q, p = x[: motion.dim], x[motion.dim :]
+        vectors.scale(self.stepper.decay(start.t, tau, motion.damping(start.t, tau)), p)
+        tau = vectors.coefficient(tau)
+        vectors.axpy(-tau, g, p)
+        if u is not None:
+            vectors.axpy(tau, u, p)
+        vectors.axpy(tau * motion.inverse_mass, p, q)
+        return q
+
+    def until(self, tau: Any) -> Step:
         """See Step; one gradient."""
         start = self.start()
         stepper = SgdStepper(self.stepper.method, self.motion, start, self.motion.vectors.clone(start.x))

