@@ -31,6 +31,7 @@ LAYERS = (
     ("crossing",),
     ("energy",),
     ("solution",),
+    ("merging",),
     ("recording",),
     ("arguments",),
     ("progress", "interruption", "stability"),
