@@ -425,7 +425,8 @@ class _Run:
         self._enter(edge.target, knot, None if after is before else after)
         injected = 0.0
         if self.motion.has_energy and (self.knot.T, self.knot.V) != (knot.T, knot.V):
-            injected = self.account.jump(self.knot.T, self.knot.V)
+            injected = (self.knot.T + self.knot.V) - (knot.T + knot.V)
+            self.account.jump(self.knot.T, self.knot.V, injected)
         self.recorder.switch(knot.t, self.knot.x, self.mode)
         self.switches.append(
             {

@@ -98,6 +98,16 @@ class Table:
             raise IndexError(msg)
         return self._row(int(key))
 
+    def where(self, rows: Any) -> Table:
+        """Return a table of some rows: a mask, or their numbers."""
+        columns, hidden = self._picked(rows)
+        return Table(columns, hidden=hidden, empty=self.empty)
+
+    def _picked(self, rows: Any) -> tuple[dict[str, Column], dict[str, Column]]:
+        """Return some rows of the columns, and of the hidden ones."""
+        shown, hidden = ({name: values[rows] for name, values in part.items()} for part in (self._columns, self._hidden))
+        return shown, hidden
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} rows of {', '.join(self._columns)}>"
 
@@ -168,8 +178,9 @@ class SwitchTable(Table):
     """The switches of a run, in the order in which they happened in each trajectory.
 
     Its columns are `trajectory`, `time`, `source`, `target`, `event`, `loss`, `kinetic`, `hamiltonian` and
-    `injected`. A single run's print leaves out `trajectory`, and any print leaves out `injected` where no switch
-    injected energy; the columns and the CSV have them.
+    `injected`; rows may also have `x_before`, `x_after` (arrays) and `touched` (whether V only touched its goal). A
+    single run's print leaves out `trajectory`, and any print leaves out `injected` where no switch injected energy; the
+    columns and the CSV have them.
 
     Parameters
     ----------
@@ -205,6 +216,18 @@ class SwitchTable(Table):
         # the last assignment to an index counts: in reverse order, the first switch
         first[self["trajectory"][::-1].astype(np.intp)] = self["time"][::-1]
         return float(first[0]) if self.trajectories is None else first
+
+    def of(self, k: int) -> SwitchTable:
+        """Return the switches of trajectory k of a batch, as those of a single run."""
+        columns, hidden = self._picked(self["trajectory"] == k)
+        columns["trajectory"] = np.zeros_like(columns["trajectory"])
+        empty = self.empty if self.trajectories is None else "no switch"
+        return SwitchTable(columns, hidden=hidden, trajectories=None, empty=empty)
+
+    def where(self, rows: Any) -> SwitchTable:
+        """Return a table of some rows: a mask, or their numbers."""
+        columns, hidden = self._picked(rows)
+        return SwitchTable(columns, hidden=hidden, trajectories=self.trajectories, empty=self.empty)
 
     def _printed(self) -> Sequence[str]:
         left_out = {"trajectory"} if self.trajectories is None else set()

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from phdyn.potentials import MultiWell, Rosenbrock
-from phdyn.tables import Table
+from phdyn.potentials import Himmelblau, MultiWell, Rosenbrock
+from phdyn.tables import SwitchTable, Table
 
 STRANG = SimpleNamespace(name="strang", order=2, kind="order", family="splitting")
 RK4 = SimpleNamespace(name="rk4", order=4, kind="order", family="runge-kutta")
@@ -155,6 +155,54 @@ def three_modes(**rest: Any) -> SimpleNamespace:
     )
     kinetic, potential = 0.25 * np.exp(-t / 4) * np.sin(t) ** 2, 0.25 * np.exp(-t / 4) * np.cos(t) ** 2
     return solution(t, np.cos(t)[None], np.sin(t)[None], energies(t, kinetic, potential, 0.25 - kinetic - potential), table, **rest)
+
+
+def restarts(**rest: Any) -> SimpleNamespace:
+    """A mode that is entered from itself, and two switches at the same time."""
+    run = three_modes(**rest)
+    run.switches = switches(
+        (2.0, "roll", "roll", "SpeedRestart()", 0.1, 0.1, 0.2, 0.0),
+        (4.0, "roll", "roll", "SpeedRestart()", 0.1, 0.1, 0.2, 0.0),
+        (6.0, "roll", "brake", "goal", 0.1, 0.1, 0.2, 0.0),
+        (6.0, "brake", "rest", "at once", 0.1, 0.1, 0.2, 0.0),
+    )
+    return run
+
+
+def batch_of_modes(count: int = 60, until: float = 20.0) -> SimpleNamespace:
+    """A batch, both ends recorded, of which each trajectory brakes and rolls on at times of its own."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for k, (first, second) in enumerate(zip(rng.gamma(3, 2, count), rng.gamma(2, 3, count), strict=True)):
+        rows += [(k, first, "explore", "exploit"), (k, first + second, "exploit", "explore" if k % 3 else "rest")]
+    rows = [row for row in rows if row[1] < until]
+    names = ("trajectory", "time", "source", "target")
+    table = SwitchTable({name: [row[k] for row in rows] for k, name in enumerate(names)}, trajectories=count)
+    modes = np.full((count, 2), "explore", dtype="U8")
+    return SimpleNamespace(batch=count, t=np.array([0.0, 20.0]), energy=None, modes=modes, switches=table)
+
+
+def mirrored(table: SwitchTable) -> SwitchTable:
+    return SwitchTable({**dict(table), "time": -table["time"]}, trajectories=table.trajectories)
+
+
+def starts(q: Any) -> SimpleNamespace:
+    """A batch on Himmelblau's function of which only the starts (B, 2) are known."""
+    return SimpleNamespace(batch=len(q), q=q[:, :, None], system=SimpleNamespace(potential=Himmelblau()), energy=None)
+
+
+def grid_of_starts(order: Any = slice(None)) -> SimpleNamespace:
+    axis = np.linspace(-5.0, 5.0, 16)
+    return starts(np.stack(np.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)[order])
+
+
+def scattered_starts() -> SimpleNamespace:
+    return starts(np.random.default_rng(0).uniform(-5, 5, (120, 2)))
+
+
+def wells(sol: SimpleNamespace) -> Any:
+    """The nearest minimum of each start."""
+    return np.linalg.norm(sol.q[:, None, :, 0] - sol.system.potential.minima[None], axis=-1).argmin(1)
 
 
 def comparison(names: tuple[str, ...] = ("strang", "yoshida-4", "rk4", "DOP853")) -> SimpleNamespace:

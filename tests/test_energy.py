@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import phdyn
-from phdyn.energy import ROWS, Account, Sums
+from phdyn.energy import ROWS, Account, RowAccount, RowSums, Sums
 from phdyn.motion import Knot
 from phdyn.potentials import MultiWell, Quadratic
 
@@ -190,3 +190,221 @@ def test_the_balance_prints_its_reason() -> None:
     assert text.startswith("energy balance VIOLATED: strang, order 2, step 0.02, float64\n")
     assert "dissipated" in text
     assert text.splitlines()[-1].strip().startswith("not passive")
+
+
+# --- jumps ----------------------------------------------------------------------------------------------------------------------------
+
+
+def account_of(kinetic: Any, potential: Any, **options: Any) -> Account:
+    settings_ = {"keep": "all", "split": True, "backward": False} | options
+    return Account(Knot(0.0, None, potential, kinetic, 0.0, None), **settings_)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_jump_replaces_the_row_at_its_time(flushed: bool) -> None:
+    account = account_of(0.5, 1.0)
+    account.post(1.0, 0.8, 0.5, 0.2, 0.0)
+    if flushed:
+        account.flush()
+    account.jump(0.0, 0.5, -0.8)
+    account.post(2.0, 0.1, 0.35, 0.05, 0.0)
+    energy = account.energy()
+    np.testing.assert_array_equal(energy.t, [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(energy.kinetic, [0.5, 0.0, 0.1])
+    np.testing.assert_array_equal(energy.injected, [0.0, -0.8, -0.8])
+    np.testing.assert_allclose(energy.residual, 0.0, atol=1e-15)
+    assert account.sums.steps == 2 and account.sums.weight == 2.0 and account.sums.lowest[0] == 0.0
+
+
+def test_a_jump_at_the_start_and_one_that_is_not_kept() -> None:
+    account = account_of(0.5, 1.0)
+    account.jump(0.0, 1.0, -0.5)
+    np.testing.assert_array_equal(account.energy().hamiltonian, [1.0])
+    assert account.first[1] == 0.5 and account.sums.steps == 0
+    ends = account_of(0.5, 1.0, keep="ends")
+    ends.post(1.0, 0.4, 1.1, 0.0, 0.0)
+    ends.jump(0.0, 1.1, -0.4)
+    np.testing.assert_array_equal(ends.energy().kinetic, [0.5, 0.0])
+    np.testing.assert_allclose(ends.energy().residual, 0.0, atol=1e-15)
+
+
+# --- batches --------------------------------------------------------------------------------------------------------------------------
+
+COLUMNS = ("kinetic", "potential", "hamiltonian", "dissipated", "supplied", "injected", "residual")
+
+
+def random_steps(count: int, steps: int, seed: int = 0, *, low: float = -1.0) -> list[tuple[Any, ...]]:
+    """Return (t, T, V, dissipated, supplied) of each step."""
+    rng = np.random.default_rng(seed)
+    t = np.cumsum(rng.uniform(0.1, 1.0, steps))
+    works = (rng.uniform(0.0, 0.5, count), rng.uniform(-0.2, 0.2, count))
+    return [(float(s), rng.uniform(0, 2, count), rng.uniform(low, 3, count), works[0] * rng.random(), works[1] * rng.random()) for s in t]
+
+
+def alone(steps: list[tuple[Any, ...]], k: int, until: int, **options: Any) -> Account:
+    account = account_of(0.3 * k, 1.0 + k, **options)
+    for t, *columns in steps[:until]:
+        account.post(t, *(float(column[k]) for column in columns))
+    return account
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("ending", [False, True])
+@pytest.mark.parametrize("low", [-1.0, 0.5])
+def test_a_row_of_a_batch_has_the_account_of_its_single_run(backward: bool, ending: bool, low: float) -> None:
+    count, steps = 5, random_steps(5, 40, low=low)
+    steps[7][3][2] = -0.3  # friction feeds energy in
+    until = np.array([40, 25, 40, 1, 0]) if ending else np.full(count, 40)
+    batch = account_of(0.3 * np.arange(count), 1.0 + np.arange(count), backward=backward)
+    assert isinstance(batch, RowAccount) and batch.batch == count
+    for number, (t, *columns) in enumerate(steps):
+        live = until > number
+        posted = [np.where(live, column, np.nan) for column in columns]
+        batch.post(t, *posted, live=live if ending else None)
+        for column in posted:
+            column[:] = np.nan  # the run's own buffers
+    energy, balance, figures = batch.energy(), batch.balance("order", "strang", 1e-16), batch.figures()
+    for k in range(count):
+        single = alone(steps, k, until[k], backward=backward)
+        mine = single.energy()
+        np.testing.assert_array_equal(energy.t[: until[k] + 1], mine.t)
+        for name in COLUMNS:
+            column = getattr(energy, name)[k]
+            np.testing.assert_allclose(column[: until[k] + 1], getattr(mine, name), atol=1e-14)
+            np.testing.assert_array_equal(column[until[k] :], column[-1])
+        for name, number in zip(figures._fields, single.figures(), strict=True):
+            if name == "scale" and not until[k]:
+                continue  # a single run knows it from its first step on
+            np.testing.assert_allclose(getattr(figures, name)[k], number[0], rtol=1e-9, atol=1e-12, err_msg=name)
+        want = single.balance("order", "strang", 1e-16)
+        assert balance[k].verdict == want.verdict and str(balance[k]) == str(want)
+    assert not energy.residual.flags.writeable and energy.hamiltonian.shape == (count, 41)
+
+
+def test_statistics_of_a_row_become_those_of_a_single_run_and_back() -> None:
+    steps = random_steps(4, 30)
+    batch = account_of(0.3 * np.arange(4), 1.0 + np.arange(4), keep="ends")
+    for t, *columns in steps:
+        batch.post(t, *columns)
+    sums = batch.settled()
+    singles = [alone(steps, k, 30) for k in range(4)]
+    merged = RowSums.merged([one.figures() and one.sums for one in singles], [(0.0, 0.0)] * 4, 0.0)
+    for name, number in zip(merged.figures()._fields, zip(merged.figures(), batch.figures(), strict=True), strict=True):
+        np.testing.assert_allclose(*number, rtol=1e-9, err_msg=name)
+    for name, column in vars(sums).items():
+        np.testing.assert_allclose(getattr(merged, name), column, rtol=1e-9, atol=1e-12, err_msg=name)
+    later = RowSums.merged([one.sums for one in singles], [(0.0, 0.0)] * 4, 3.0)
+    np.testing.assert_allclose(later.figures().drift, merged.figures().drift)
+    np.testing.assert_allclose([later[k].mean for k in range(4)], [one.sums.mean for one in singles])
+    for k, single in enumerate(singles):
+        np.testing.assert_allclose(sums[k].mean, single.sums.mean)
+        np.testing.assert_allclose(sums[k].moments[2], single.sums.moments[2] * [1, 1, 1], rtol=1e-9)
+        assert sums[k].steps == 30 and sums[k].slope(1) == pytest.approx(single.sums.slope(1))
+        assert (sums[k].lowest[:2] == single.sums.lowest[:2]).all() and sums[k].largest_time == single.sums.largest_time
+    fresh = RowSums.opened(0.0, np.zeros(2), np.ones(2))[1]
+    assert fresh.mean is None and fresh.lowest is None and fresh.steps == 0 and np.isnan(fresh.largest_time)
+
+
+def test_a_batch_goes_on_as_if_it_had_not_stopped() -> None:
+    steps = random_steps(3, 24)
+    whole = account_of(np.ones(3), np.ones(3), keep="ends")
+    part = account_of(np.ones(3), np.ones(3), keep="ends")
+    for t, *columns in steps[:10]:
+        part.post(t, *columns)
+    t, kinetic, potential, *works = part.last
+    rest = Account(Knot(t, None, potential, kinetic, 0.0, None), keep="ends", split=True, backward=False,
+                   opening=(part.h0, *works), sums=part.settled().copy())
+    before = part.figures()
+    for number, (t, *columns) in enumerate(steps):
+        whole.post(t, *columns)
+        if number >= 10:
+            rest.post(t, *columns)
+    np.testing.assert_array_equal(part.figures().work, before.work)  # its statistics are its own
+    for name, pair in zip(before._fields, zip(rest.figures(), whole.figures(), strict=True), strict=True):
+        np.testing.assert_allclose(*pair, rtol=1e-10, err_msg=name)
+    np.testing.assert_allclose(rest.energy().residual[:, -1], whole.energy().residual[:, -1], atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [None, [1]])
+def test_rows_jump(rows: Any) -> None:
+    start = np.array([0.5, 0.25])
+    batch = account_of(start, np.ones(2))
+    batch.post(1.0, np.array([0.8, 0.6]), np.array([0.5, 0.5]), np.array([0.2, 0.15]))
+    at = slice(None) if rows is None else rows
+    batch.jump(0.0, np.array([0.5, 0.5])[at], -np.array([0.8, 0.6])[at], rows)
+    energy = batch.energy()
+    np.testing.assert_allclose(energy.residual, 0.0, atol=1e-15)
+    np.testing.assert_array_equal(energy.t, [0.0, 1.0])
+    np.testing.assert_array_equal(energy.kinetic[:, 1], [0.8 if rows else 0.0, 0.0])
+    np.testing.assert_array_equal(energy.injected[:, 1], [0.0 if rows else -0.8, -0.6])
+    assert batch.sums.steps == 1 and batch.sums.kinetic_low[1] == 0.0
+    np.testing.assert_array_equal(start, [0.5, 0.25])
+    batch.jump(None, None, np.array([0.1]), [0])  # inside the step that follows
+    batch.post(2.0, batch.T + np.array([0.1, 0.0]), batch.V.copy(), 0.0)
+    np.testing.assert_allclose(batch.energy().residual, 0.0, atol=1e-15)
+
+
+def test_a_batch_that_starts_at_rest_may_move_by_a_jump() -> None:
+    batch = account_of(np.zeros(2), np.ones(2))
+    batch.jump(np.array([1.0]), np.array([1.0]), np.array([1.0]), [0])
+    batch.post(1.0, np.array([1.0, 0.0]), np.ones(2), 0.0)
+    np.testing.assert_array_equal(batch.figures().swing, [1.0, 0.0])
+
+
+def test_a_batch_thins_its_rows_and_keeps_the_ends() -> None:
+    batch = account_of(np.ones(3), np.ones(3), keep="thin")
+    batch.limit = 8
+    ends = account_of(np.ones(3), np.ones(3), keep="ends")
+    for k in range(1, 30):
+        for account in (batch, ends):
+            account.post(float(k), np.full(3, 1.0 / k), np.ones(3), 0.0)
+    np.testing.assert_array_equal(batch.energy().t, [0, 4, 8, 12, 16, 20, 24, 28, 29])
+    np.testing.assert_allclose(batch.energy().kinetic[2, 1:], 1 / batch.energy().t[1:])
+    np.testing.assert_array_equal(ends.energy().t, [0, 29])
+    assert account_of(np.ones(2), np.ones(2), split=False).energy().kinetic is None
+
+
+def test_the_verdict_counts_and_names_the_first() -> None:
+    t = np.linspace(0.1, 10.0, 100)
+    batch = account_of(np.zeros(6), np.ones(6), keep="ends")
+    last = 0.0
+    for s in t:
+        work = np.full(6, np.exp(-last) - np.exp(-s))
+        work[1] *= -1  # fed in
+        potential = 1 - np.cumsum([1 - np.exp(-s)])[0] * np.ones(6)
+        potential[1] = np.exp(-s)
+        potential[2] += 0.5 * (1 - np.exp(-s))  # half of the work is missing
+        potential[3] += 0.02 * np.sin(20 * s)
+        potential[4] += 0.3 * np.sin(20 * s)
+        potential[5], work[5] = 1.0 + 0.1 * s, 0.0
+        batch.post(float(s), 0.0, potential, work)
+        last = s
+    balance = batch.balance("order", "strang, order 2, step 0.1, float64", 2e-16)
+    assert balance.verdict.tolist() == ["balanced", "violated", "violated", "coarse", "violated", "violated"]
+    assert balance.holds.tolist() == [True, False, False, True, False, False] and balance.batch == 6
+    starts = ["", "not passive", "50 % of the work", "the step is coarse", "the residual is", "the residual is 100 %"]
+    assert [reason.startswith(start) for reason, start in zip(balance.reason, starts, strict=True)] == [True] * 6
+    lines = str(balance).splitlines()
+    assert lines[:2] == [
+        "energy balance VIOLATED: strang, order 2, step 0.1, float64, 6 trajectories",
+        "  verdicts    1 balanced, 1 coarse, 4 violated",
+    ]
+    assert lines[2].startswith("  residual    at most ") and lines[3].startswith("  trajectory 1: not passive")
+    assert type(balance[2].residual) is float and balance[2].batch is None and balance[2].holds is False
+    with pytest.raises(TypeError, match="single run"):
+        balance[2][0]
+    exact = batch.balance("exact", "gonzalez", 2e-16)
+    assert exact.reason[3].startswith("one step misses the balance") and exact.verdict[0] == "balanced"
+    blind = account_of(np.zeros(1), np.ones(1), defects=False)
+    blind.post(1.0, 0.0, np.array([2.0]), 0.0)
+    assert blind.figures().defect == 0.0
+
+
+def test_without_friction_a_drift_is_seen_in_a_batch() -> None:
+    batch = account_of(np.ones(2), np.zeros(2))
+    for k in range(1, 200):
+        swing = np.sin(0.1 * k) ** 2
+        batch.post(0.1 * k, np.array([1 - swing, 1 - swing + 4e-4 * k]), np.array([swing, swing]), 0.0)
+    balance = batch.balance("order", "strang", 2e-16)
+    assert balance.verdict.tolist() == ["balanced", "violated"] and balance.reason[1].startswith("energy drifts")
+    assert str(account_of(np.ones(0), np.ones(0)).balance("order", "strang", 2e-16)).startswith("energy balanced: strang, 0 traj")

@@ -35,6 +35,7 @@ LAYERS = (
     ("crossing",),
     ("energy",),
     ("solution",),
+    ("merging",),
     ("recording",),
     ("arguments",),
     ("progress", "interruption", "stability"),

@@ -16,11 +16,14 @@ import pytest
 from matplotlib import colors
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.contour import ContourSet
 from PIL import Image
 
 from phdyn import plots
 from phdyn.errors import ArgumentError
 from phdyn.plots import style
+from phdyn.potentials import MultiWell
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +52,10 @@ EVERY: dict[str, Callable[[Any], Any]] = {
     "loss": lambda ax: plots.plot_loss(arms(), ax),
     "path": lambda ax: plots.plot_path(fakes.valley(), ax),
     "modes": lambda ax: plots.plot_modes(fakes.three_modes(), ax),
+    "self": lambda ax: plots.plot_modes(fakes.restarts(), ax),
+    "shares": lambda ax: plots.plot_modes(fakes.batch_of_modes(), ax),
+    "basins": lambda ax: plots.plot_basins(fakes.grid_of_starts(), fakes.wells(fakes.grid_of_starts()), ax),
+    "scattered": lambda ax: plots.plot_basins(fakes.scattered_starts(), fakes.wells(fakes.scattered_starts()), ax),
     "work_precision": lambda ax: plots.plot_work_precision(fakes.comparison(), ax),
     "orders": lambda ax: plots.plot_orders(fakes.comparison(), ax),
 }
@@ -378,6 +385,173 @@ def test_modes_of_a_plain_function_or_without_a_switch() -> None:
     assert [label.get_text() for label in plots.plot_modes(run).get_yticklabels()] == ["motion"]
     run.modes = np.full(len(run.t), "")
     assert [label.get_text() for label in plots.plot_modes(run).get_yticklabels()] == ["whole run"]
+
+
+def test_a_transition_to_the_same_mode_is_a_tick_and_two_at_once_are_drawn() -> None:
+    run = fakes.restarts()
+    ax = plots.plot_modes(run)
+    jumps = [line.get_xydata().tolist() for line in ax.lines if line.get_label() == "_jump"]
+    assert jumps[:2] == [[[2.0, 1.55], [2.0, 2.45]], [[4.0, 1.55], [4.0, 2.45]]]
+    assert jumps[2:] == [[[6.0, 2.0], [6.0, 1.0]], [[6.0, 1.0], [6.0, 0.0]]]
+    bars = {str(bars.get_label()): [path.get_extents() for path in bars.get_paths()] for bars in ax.collections}
+    assert [bar.x0 for bar in bars["roll"]] == [0.0, 2.0, 4.0]
+    (short,) = bars["brake"]
+    assert (short.x0, short.width) == (6.0, pytest.approx(0.1))  # no time at all, yet seen
+
+
+# batches
+
+
+def test_modes_of_a_batch_are_shares_that_add_up() -> None:
+    run = fakes.batch_of_modes()
+    ax = plots.plot_modes(run)
+    drawn = lines(ax)
+    assert list(drawn) == ["explore", "exploit", "rest"]
+    t = drawn["explore"].get_xdata()
+    assert t[0] == 0.0 and t[-1] == 20.0 and (np.diff(t) >= 0).all() and len(t) == len(run.switches) + 2
+    np.testing.assert_allclose(sum(line.get_ydata() for line in drawn.values()), 100.0)
+    first = run.switches.first()
+    k = int(np.searchsorted(t, 4.0, side="right")) - 1
+    left = {j for j, when in zip(run.switches["trajectory"], run.switches["time"], strict=True) if when <= 4.0}
+    now = dict.fromkeys(range(run.batch), "explore")
+    for row in run.switches:
+        if row.time <= 4.0:
+            now[row.trajectory] = row.target
+    for mode, line in drawn.items():
+        assert line.get_ydata()[k] == pytest.approx(100 * list(now.values()).count(mode) / run.batch)
+    assert len(left) == np.count_nonzero(first <= 4.0)
+    assert not any("_" not in str(line.get_label()) and line.get_marker() != "None" for line in ax.lines)
+    (legend,) = ax.get_figure(root=True).legends
+    assert legend.get_texts()[0].get_text().startswith("explore: ")
+    calm = fakes.batch_of_modes(until=0.0)
+    assert set(lines(plots.plot_modes(calm))) == {"explore"}
+    backward = fakes.batch_of_modes()
+    backward.t, backward.switches = -backward.t, fakes.mirrored(backward.switches)
+    mirrored = lines(plots.plot_modes(backward))
+    np.testing.assert_array_equal(mirrored["rest"].get_ydata(), drawn["rest"].get_ydata())
+
+
+def test_a_batch_is_picked_from_by_trajectory() -> None:
+    run = SimpleNamespace(**{**vars(fakes.toy()), "batch": 7})
+    for name in ("plot_energy", "plot_residual", "plot_loss", "plot_phase", "plot_path"):
+        with pytest.raises(ArgumentError, match=rf"{name} draws one trajectory, .* holds 7: pick one, {name}\(sol\.trajectory\(0\)\)"):
+            getattr(plots, name)(run)
+    assert plt.get_fignums() == []
+
+
+def test_a_grid_of_starts_is_a_map() -> None:
+    sol = fakes.grid_of_starts()
+    wells = fakes.wells(sol)
+    shuffled = np.random.default_rng(1).permutation(sol.batch)
+    mixed = fakes.grid_of_starts(order=shuffled)
+    images = []
+    for each, part in ((sol, wells), (mixed, wells[shuffled])):
+        ax = plots.plot_basins(each, part)
+        (mesh,) = [one for one in ax.collections if isinstance(one, QuadMesh)]
+        images.append(np.asarray(mesh.get_array()))
+    np.testing.assert_array_equal(*images)
+    assert ax.get_aspect() == 1.0 and images[0].shape == (16, 16, 3)
+    np.testing.assert_allclose(images[0][3, 5], colors.to_rgb(style.WELLS[wells.reshape(16, 16)[3, 5]].colour))
+    assert ax.get_xlim() == ax.get_ylim() == pytest.approx((-5 - 1 / 3, 5 + 1 / 3))
+    np.testing.assert_array_equal(lines(ax)["minima"].get_xydata(), sol.system.potential.minima)
+    assert len(lines(ax)["2"].get_xdata()) == np.count_nonzero(wells == 2)  # the numbers beside the figure
+
+
+def test_shares_have_their_wilson_interval_in_the_legend() -> None:
+    sol = fakes.grid_of_starts()
+    part = np.zeros(sol.batch, dtype=int)
+    part[:64], part[64:80] = 5, -1
+    ax = plots.plot_basins(sol, part)
+    (legend,) = ax.get_figure(root=True).legends
+    p, n, z = 0.25, 256, 1.959964
+    middle, half = (p + z * z / (2 * n)) / (1 + z * z / n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named[1] == f"5: 25.0 % ({100 * (middle - half):.1f} to {100 * (middle + half):.1f})"
+    assert named[2].startswith("never: 6.2 % (") and [text[:2] for text in named] == ["0:", "5:", "ne"]
+    assert [patch.get_hatch() for patch in legend.get_patches()] == [None, "////", "xxxx"]
+    masked = np.ma.masked_array(np.where(part < 0, 0, part), mask=part < 0)
+    for same in (masked, np.where(part < 0, np.nan, part)):
+        (other,) = plots.plot_basins(sol, same).get_figure(root=True).legends
+        assert [text.get_text() for text in other.get_texts()] == named
+
+
+def test_hatches_follow_the_cells() -> None:
+    sol = fakes.grid_of_starts()
+    part = np.zeros(sol.batch, dtype=int)
+    part[17] = 1  # the second of the second row
+    ax = plots.plot_basins(sol, part)
+    (hatched,) = [one for one in ax.collections if isinstance(one, ContourSet)]
+    box = hatched.get_paths()[0].get_extents()
+    width = 10 / 15
+    np.testing.assert_allclose([box.x0, box.x1, box.y0, box.y1], np.array([-4.67, -4.0, -4.67, -4.0]) + width * 0.005, atol=0.01)
+
+
+def test_before_and_after_lie_side_by_side_at_one_scale() -> None:
+    sol = fakes.grid_of_starts()
+    after, before = fakes.wells(sol), np.zeros(sol.batch, dtype=int)
+    left, right = plots.plot_basins(sol, after, before=before)
+    figure = left.get_figure(root=True)
+    assert figure.get_figwidth() == pytest.approx(174 / 25.4)
+    figure.canvas.draw()
+    assert left.get_window_extent().size == pytest.approx(right.get_window_extent().size) and left.get_xlim() == right.get_xlim()
+    assert texts(left) == ["before"] and texts(right) == ["after"]
+    (legend,) = figure.legends
+    assert " → " in legend.get_texts()[0].get_text() and legend.get_texts()[0].get_text().startswith("0: 100.0 % (")
+    _, pair = plt.subplots(1, 2)
+    assert plots.plot_basins(sol, after, pair, before=before) == tuple(pair)
+    for given, options in ((pair[0], {"before": before}), (pair, {})):
+        with pytest.raises(ArgumentError, match="plot_basins draws on"):
+            plots.plot_basins(sol, after, given, **options)
+
+
+def test_starts_on_no_grid_are_points_with_a_marker_a_label() -> None:
+    sol = fakes.scattered_starts()
+    wells = fakes.wells(sol)
+    wells[:9] = -1
+    ax = plots.plot_basins(sol, wells)
+    drawn = lines(ax)
+    assert [drawn[name].get_marker() for name in ("0", "1", "2", "3", "never")] == ["o", "s", "^", "D", "x"]
+    np.testing.assert_array_equal(drawn["never"].get_xydata(), sol.q[:9, :, 0])
+    assert not ax.collections
+    twice = SimpleNamespace(**{**vars(sol), "q": np.concatenate([sol.q[:2], sol.q[:2]]), "batch": 4})
+    assert not plots.plot_basins(twice, [0, 1, 0, 1]).collections
+
+
+def test_one_position_is_a_strip() -> None:
+    sol = SimpleNamespace(batch=40, q=np.linspace(-8, 8, 40)[:, None, None], system=SimpleNamespace(potential=MultiWell()), energy=None)
+    ax = plots.plot_basins(sol, np.arange(40) // 10)
+    assert ax.get_xlabel() == "start q(0)" and not len(ax.get_yticks()) and ax.get_ylim() == (0.0, 1.0)
+    assert {1} == set(np.asarray(next(one for one in ax.collections if isinstance(one, QuadMesh)).get_array()).shape[:1])
+    flow = SimpleNamespace(batch=3, q=None, y=np.zeros((3, 1, 1)), system=None, energy=None)
+    assert not plots.plot_basins(flow, [0, 1, 1]).collections  # all start at one place
+
+
+def test_maps_refuse_what_they_cannot_draw() -> None:
+    sol = fakes.grid_of_starts()
+    with pytest.raises(ArgumentError, match="that of a single run"):
+        plots.plot_basins(fakes.toy(), [0])
+    with pytest.raises(ArgumentError, match=r"labels has shape \(3,\), not \(256,\)"):
+        plots.plot_basins(sol, [0, 1, 2])
+    with pytest.raises(ArgumentError, match=r"before has shape \(2,\)"):
+        plots.plot_basins(sol, fakes.wells(sol), before=[0, 1])
+    with pytest.raises(ArgumentError, match="tells 8 labels apart, and these are 9"):
+        plots.plot_basins(sol, np.arange(256) % 9)
+    high = SimpleNamespace(**{**vars(sol), "q": np.zeros((256, 3, 1))})
+    with pytest.raises(ArgumentError, match="one position or two, and the states here have 3"):
+        plots.plot_basins(high, fakes.wells(sol))
+    assert plt.get_fignums() == []
+
+
+def test_the_looks_of_labels_differ_in_greyscale() -> None:
+    assert len({well.hatch for well in (*style.WELLS, style.NEVER)}) == len({well.marker for well in (*style.WELLS, style.NEVER)}) == 9
+
+
+def test_the_numbers_of_a_map_are_its_starts(tmp_path: Path) -> None:
+    sol = fakes.grid_of_starts()
+    plots.save(plots.plot_basins(sol, fakes.wells(sol)), tmp_path / "basins")
+    with (tmp_path / "basins.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["series"] in "0123" for row in rows) == 256
 
 
 # comparisons

@@ -12,6 +12,7 @@ import torch
 import phdyn
 from phdyn import networks
 from phdyn.potentials import MultiWell, Quadratic
+from phdyn.solution import DenseOutput
 
 BRAKE = phdyn.SwitchedFriction(explore=0.05, exploit=3.0, goal=phdyn.LossGoal(reduction=0.97))
 TOY = phdyn.HeavyBall(MultiWell(), friction=BRAKE)
@@ -181,3 +182,13 @@ def test_dense_output_backward_and_outside() -> None:
     t = np.linspace(0, 2, 7)
     np.testing.assert_allclose(back.sol(t), [np.cos(t - 2), -np.sin(t - 2)], atol=1e-7)
     assert back.sol(2.0) == pytest.approx([1.0, 0.0]) and back.sol(np.float64(0.0)).shape == (2,)
+
+
+def test_dense_output_of_trajectories_that_share_their_steps() -> None:
+    def path(theta: float) -> torch.Tensor:
+        return torch.arange(6.0).reshape(2, 3) + theta  # (size, B)
+
+    dense = DenseOutput([0.0, 1.0], [1.0, 2.0], [path, path])
+    assert dense(0.5).shape == (3, 2) and dense([0.5, 1.5, 2.0]).shape == (3, 2, 3)
+    np.testing.assert_array_equal(dense(0.5), [[0.5, 3.5], [1.5, 4.5], [2.5, 5.5]])
+    np.testing.assert_array_equal(dense[1]([0.5, 2.0]), [[1.5, 2.0], [4.5, 5.0]])

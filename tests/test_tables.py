@@ -266,3 +266,18 @@ def test_first_switch():
 def test_a_table_of_switches_needs_times():
     with pytest.raises(ArgumentError, match=r"needs the columns \['time', 'trajectory'\]"):
         SwitchTable({"loss": [1.0]}, trajectories=None)
+
+
+def test_rows_of_a_batch():
+    columns = {"trajectory": [2, 0, 2], "time": [1.0, 2.0, 3.0], "injected": [0.0, 0.0, 1.0]}
+    hidden = {"x_before": [np.zeros(2), np.ones(2), np.zeros(2)], "touched": [True, False, True]}
+    table = SwitchTable(columns, hidden=hidden, trajectories=3, empty="none in any")
+    own = table.of(2)
+    assert type(own) is SwitchTable and own.trajectories is None and own.first() == 1.0
+    assert own["trajectory"].tolist() == [0, 0] and own["time"].tolist() == [1.0, 3.0] and own[1].touched is True
+    assert "touched" not in str(table) and table[1].touched is False
+    assert str(table.of(1)) == "no switch"
+    assert str(SwitchTable({"trajectory": [], "time": []}, trajectories=None, empty="why").of(0)) == "why"
+    late = table.where(table["time"] > 1.5)
+    assert type(late) is SwitchTable and late.first().tolist() == [2.0, pytest.approx(np.nan, nan_ok=True), 3.0]
+    assert Table({"a": [1, 2]}, hidden={"b": ["x", "y"]}).where([1])[0].b == "y"

@@ -4,6 +4,7 @@
 no title is set: a paper has a caption. :func:`save` writes PNG, PDF and the numbers.
 """
 
+from phdyn.plots.basins import plot_basins
 from phdyn.plots.comparison import plot_orders, plot_work_precision
 from phdyn.plots.energy import plot_energy
 from phdyn.plots.loss import plot_loss
@@ -13,6 +14,7 @@ from phdyn.plots.residual import plot_residual
 from phdyn.plots.saving import save
 
 __all__ = [
+    "plot_basins",
     "plot_energy",
     "plot_loss",
     "plot_modes",

@@ -87,7 +87,7 @@ def _spread(wanted: NDArray[np.float64], room: float) -> NDArray[np.float64]:
     return spread
 
 
-def legend_outside(ax: Axes, handles: Sequence[Artist], *, fresh: bool) -> None:
+def legend_outside(ax: Axes, handles: Sequence[Artist], *, fresh: bool, title: str | None = None) -> None:
     """Explain the handles outside the data: below a figure of ours, which grows by it; right of the axes of a user.
 
     Parameters
@@ -98,15 +98,18 @@ def legend_outside(ax: Axes, handles: Sequence[Artist], *, fresh: bool) -> None:
         Labelled artists.
     fresh : bool
         Whether the figure is ours, and may grow.
+    title : str, optional
+        What the texts of the handles mean.
     """
     figure = ax.get_figure(root=True)
+    heading: dict[str, Any] = {"title": title, "title_fontsize": _LABEL}
     if not fresh or figure is None:
-        ax.legend(handles=list(handles), loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
+        ax.legend(handles=list(handles), **heading, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
         return
     columns = _columns([str(handle.get_label()) for handle in handles], _POINTS * figure.get_figwidth())
     rows = -(-len(handles) // columns)
-    figure.set_figheight(figure.get_figheight() + (rows + 0.5) * _LEGEND_ROW)
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+    figure.set_figheight(figure.get_figheight() + (rows + 0.5 + bool(title)) * _LEGEND_ROW)
+    figure.legend(handles=list(handles), **heading, loc="outside lower center", ncols=columns)
 
 
 def _columns(texts: Sequence[str], width: float) -> int:

@@ -112,6 +112,7 @@ def _name(line: Line2D) -> str:
 
 def _positions(solution: Any, dim: int, function: str) -> np.ndarray:
     """Return the positions ``(dim, T)``; of a gradient flow, whose states are positions, in two dimensions too."""
+    spans.refuse_batch(solution, function)
     flows = dim == 2 and solution.q is None and _potential(solution) is not None
     q = np.asarray(solution.y if flows else np.empty(0) if solution.q is None else solution.q, dtype=float)
     if q.ndim != 2 or len(q) != dim:

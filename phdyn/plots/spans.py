@@ -39,9 +39,17 @@ def one_energy(solution: Any, function: str) -> Any:
     energy = getattr(solution, "energy", None)
     if energy is None:
         raise ArgumentError(f"{function} needs an energy, and a plain fun(t, x) has none: pass a HeavyBall or another system")
-    if np.ndim(energy.hamiltonian) != 1:
-        raise ArgumentError(f"{function} draws one trajectory, and this solution holds {len(energy.hamiltonian)}")
+    refuse_batch(solution, function)
     return energy
+
+
+def refuse_batch(solution: Any, function: str) -> None:
+    """Say how to pick a trajectory of a batch."""
+    count, energy = getattr(solution, "batch", None), getattr(solution, "energy", None)
+    if count is None and energy is not None and np.ndim(energy.hamiltonian) != 1:
+        count = len(energy.hamiltonian)
+    if count is not None:
+        raise ArgumentError(f"{function} draws one trajectory, and this solution holds {count}: pick one, {function}(sol.trajectory(0))")
 
 
 def initial_energy(energy: Any) -> float:

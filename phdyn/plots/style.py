@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 COLUMN: Final = 84 / 25.4
 """Width of a column in inches."""
 
+WIDE: Final = 174 / 25.4
+"""Width of two columns in inches."""
+
 SHAPE: Final = 0.72
 """Height of a figure over its width."""
 
@@ -95,6 +98,31 @@ def new_axes(rows: int = 1, height: float = SHAPE) -> Any:
     """
     _, axes = plt.subplots(rows, sharex=True, figsize=(COLUMN, height * COLUMN), layout="constrained")
     return axes
+
+
+@dataclass(frozen=True)
+class Well:
+    """How one label of a map is told: a colour, a hatch (where areas are drawn) and a marker (where points are)."""
+
+    colour: str
+    hatch: str | None
+    marker: str
+
+
+WELLS: Final = (
+    Well(BLUE, None, "o"),
+    Well(ORANGE, "////", "s"),
+    Well(GREEN, "....", "^"),
+    Well(PURPLE, "\\\\\\\\", "D"),
+    Well(SKY, "----", "v"),
+    Well(VERMILION, "||||", "P"),
+    Well("#F0E442", "++++", "*"),
+    Well(BLACK, "oo", "h"),
+)
+"""Looks of up to eight labels: Okabe and Ito's colours, in an order in which neighbours differ most."""
+
+NEVER: Final = Well("0.85", "xxxx", "x")
+"""What has no label: never arrived, or failed."""
 
 
 @dataclass(frozen=True)
