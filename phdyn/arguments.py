@@ -12,7 +12,7 @@ import torch
 
 from phdyn.automaton import HybridAutomaton
 from phdyn.errors import ArgumentError, ArgumentTypeError, StabilityWarning
-from phdyn.events import OURS, Event
+from phdyn.events import OURS, Budget, Event, LossGoal, Stagnation
 from phdyn.friction import ConstantFriction, entered
 from phdyn.methods.catalogue import check_fit, resolve
 from phdyn.methods.splitting import Splitting, check_stability
@@ -60,6 +60,11 @@ class Plan:
     def transitions(self) -> list[Transition]:
         """The edges of the system's mode graph."""
         return list(getattr(self.system, "transitions", []))
+
+    @property
+    def modes(self) -> list[str]:
+        """The names of the system's modes."""
+        return list(_modes(self.system))
 
     @property
     def first_mode(self) -> str:
@@ -134,24 +139,29 @@ def prepare(
     for part in _parts(system):
         check_fit(chosen, part)
     before = x0 if isinstance(x0, State) else None
-    if before is not None and before.t != t0:
-        raise ArgumentError(f"t_span starts at {t0:g}, the state to go on from is at t = {before.t:g}: start there")
-    modes = _modes(system)
-    if before is not None and before.mode not in modes:
-        raise ArgumentError(f"the state to go on from is in mode '{before.mode}', the system has {', '.join(map(repr, modes))}")
+    if before is not None:
+        _check_before(before, system, t0)
     start = x0 if before is None else before.x
     vectors, x = vectors_of(start)
+    batch = int(x.shape[1]) if x.ndim == 2 else None
     for part in _parts(system):
         check_shape(part, x)
+    listed = _listed(events, args)
+    watched = [*(edge.event for edge in getattr(system, "transitions", [])), *listed]
+    for event in watched:
+        _check_goal(event, batch)
     _check_precision(system, x)
     dtype = vectors.dtype
     if getattr(chosen, "double_only", False) and dtype == np.float32 and isinstance(vectors, NumpyVectors):
         vectors, x = vectors_of(x.astype(np.float64))
-    control = _checked_control(chosen, system, t0, t_end, step, rtol, atol, max_step, first_step, dense or t_eval is not None, dtype)
-    motion = bind(system, vectors, len(x), tensors=isinstance(start, torch.Tensor), args=_checked_args(system, args))
-    motion = motion.enter(*((_first_mode(system), t0) if before is None else (before.mode, before.entered)))
+    # a black-box guard may be asked for anywhere in a step
+    paths = dense or t_eval is not None or any(not isinstance(event, (LossGoal, Stagnation, Budget)) for event in watched)
+    control = _checked_control(chosen, system, t0, t_end, step, rtol, atol, max_step, first_step, paths, dtype)
+    motion = bind(system, vectors, len(x), tensors=isinstance(start, torch.Tensor), args=_checked_args(system, args), batch=batch)
+    if batch is None:
+        motion = motion.enter(*((_first_mode(system), t0) if before is None else (before.mode, before.entered)))
     motion.max_nfev = _checked_budget(max_nfev, "max_nfev")
-    if not bool(vectors.finite(x)):
+    if not np.all(vectors.finite(x)):
         raise ArgumentError("x0 has an entry that is not finite (nan or inf)")
     for part in _parts(system):
         _check_laws(part, t0, chosen, control)
@@ -174,7 +184,7 @@ def prepare(
         t_end=t_end,
         before=before,
         stops=stops,
-        events=_listed(events, args),
+        events=listed,
         has_events=events is not None,
         record=record,
         t_eval=times,
@@ -185,6 +195,18 @@ def prepare(
         dtype=dtype,
     )
     return plan, x
+
+
+def _check_before(before: State, system: Any, t0: float) -> None:
+    """Check that a run can go on from a state."""
+    if np.ndim(before.t):
+        raise ArgumentError("the trajectories of the state to go on from ended at different times: go on from state[k], one at a time")
+    if before.t != t0:
+        raise ArgumentError(f"t_span starts at {t0:g}, the state to go on from is at t = {before.t:g}: start there")
+    modes = _modes(system)
+    unknown = [mode for mode in np.unique(before.mode).tolist() if mode not in modes]
+    if unknown:
+        raise ArgumentError(f"the state to go on from is in mode '{unknown[0]}', the system has {', '.join(map(repr, modes))}")
 
 
 def _modes(system: Any) -> Any:
@@ -225,12 +247,20 @@ def check_shape(system: Any, x: Any) -> None:
     ArgumentError
         Another shape.
     """
-    shape = tuple(x.shape)
-    if len(shape) == 2:
-        raise ArgumentError(f"x0 has shape {shape}: one trajectory at a time, (2n,); batches are not supported yet")
-    if len(shape) != 1 or len(x) == 0 or (isinstance(system, HeavyBall) and len(x) % 2):
+    shape = tuple(x.shape)[::-1]  # a batch is held component-major
+    if len(shape) not in (1, 2) or 0 in shape or (isinstance(system, HeavyBall) and shape[-1] % 2):
         wanted = "(2n,) or (batch, 2n), positions then momenta; from rest: phdyn.at_rest(q)" if isinstance(system, HeavyBall) else "(n,)"
         raise ArgumentError(f"x0 has shape {shape}, not {wanted}")
+
+
+def _check_goal(event: Event, batch: int | None) -> None:
+    """Check that goals of each trajectory fit the run."""
+    goals = event.batch if isinstance(event, LossGoal) else None
+    if goals is None or goals == batch:
+        return
+    if batch is None:
+        raise ArgumentError(f"{event} has {goals} goals, x0 is one state: give one goal, or x0 of shape ({goals}, 2n)")
+    raise ArgumentError(f"{event} has {goals} goals, x0 brings {batch} trajectories: give one goal, or one a trajectory")
 
 
 def _check_precision(system: Any, x: Any) -> None:
@@ -302,7 +332,7 @@ def _check_laws(system: Any, t0: float, method: Method, control: Control) -> Non
     """Check that friction is defined at the start, and that a splitting that runs it backwards stands it."""
     if not isinstance(system, HeavyBall):
         return
-    rates = [float(entered(law, t0).rate(t0)) for law in system.laws.values()]
+    rates = [float(np.max(entered(law, t0).rate(t0))) for law in system.laws.values()]
     if not np.isfinite(rates).all():
         raise ArgumentError(f"friction is {max(rates)} at t = {t0:g}: a finite rate is needed at the start")
     if isinstance(method, Splitting) and control.step is not None:
@@ -318,7 +348,7 @@ def _check_record(record: str, monitor: Any, t_eval: Any, control: Control, t0: 
     if monitor not in (None, "warn", "raise"):
         raise ArgumentError(f"monitor={monitor!r} is none of None, 'warn', 'raise'")
     if record == "states" and t_eval is None and control.step is not None:
-        check_memory(np.ceil(abs((t_end - t0) / control.step)) + 1, len(x), np.dtype(dtype).itemsize)
+        check_memory(np.ceil(abs((t_end - t0) / control.step)) + 1, int(np.prod(x.shape)), np.dtype(dtype).itemsize)
 
 
 def _check_jacobian(method: Method, motion: Motion) -> None:

@@ -8,7 +8,7 @@ the run) and ``direction`` (the sign with which the value crosses zero; 0: eithe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from importlib import import_module
 from numbers import Real
@@ -65,12 +65,12 @@ class LossGoal:
 
     Parameters
     ----------
-    reduction : float, optional
+    reduction : float or (batch,) array, optional
         Fraction in (0, 1) by which V has fallen from its value at the start of the run: V <= floor + (1 - reduction) (V(q0) - floor).
-    value : float, optional
+    value : float or (batch,) array, optional
         The goal itself: V <= value. Exactly one of the two is given.
-    floor : float
-        The value that counts as zero loss.
+    floor : float or (batch,) array
+        The value that counts as zero loss. An array has a number for each trajectory of a batch.
     terminal : bool or int
         In ``events=``: whether (or at which occurrence) the run ends.
 
@@ -80,37 +80,58 @@ class LossGoal:
         The goal is not one of the two, no number, or out of range.
     """
 
-    reduction: float | None = None
+    reduction: Any = None
     _: KW_ONLY
-    value: float | None = None
-    floor: float = 0.0
+    value: Any = None
+    floor: Any = 0.0
     terminal: bool | int = False
 
     def __post_init__(self) -> None:
         if (self.reduction is None) == (self.value is None):
             raise ArgumentError("LossGoal needs either reduction=... or value=...")
         for name in ("reduction", "value", "floor"):
-            _check_number(getattr(self, name), f"LossGoal({name}=...)", optional=name != "floor")
-        if self.reduction is not None and not 0 < self.reduction < 1:
-            hint = f"; for {self.reduction:g} % write {self.reduction / 100:g}" if 1 < self.reduction < 100 else ""
-            raise ArgumentError(f"LossGoal(reduction={self.reduction:g}): a fraction in (0, 1) is needed{hint}")
-        for name in ("value", "floor"):
-            number = getattr(self, name)
-            if number is not None and not abs(number) < float("inf"):
-                raise ArgumentError(f"LossGoal({name}={number}): a finite number is needed")
+            given = getattr(self, name)
+            if np.ndim(given) == 1:  # a goal of each trajectory, kept as a tuple: a goal can be compared
+                object.__setattr__(self, name, tuple(np.asarray(given).tolist()))
+            for number in np.atleast_1d(np.asarray(given, dtype=object)):
+                _check_number(number, f"LossGoal({name}=...)", optional=name != "floor")
+                self._check_range(name, number)
+        self.batch  # noqa: B018 (goals of different numbers of trajectories are refused)
         _check_terminal(self.terminal, "LossGoal")
+
+    @staticmethod
+    def _check_range(name: str, number: float | None) -> None:
+        if name == "reduction" and number is not None and not 0 < number < 1:
+            hint = f"; for {number:g} % write {number / 100:g}" if 1 < number < 100 else ""
+            raise ArgumentError(f"LossGoal(reduction={number:g}): a fraction in (0, 1) is needed{hint}")
+        if name != "reduction" and number is not None and not abs(number) < float("inf"):
+            raise ArgumentError(f"LossGoal({name}={number}): a finite number is needed")
+
+    @property
+    def batch(self) -> int | None:
+        """Of how many trajectories these are the goals; None where one is for all."""
+        lengths = {len(part) for part in (self.reduction, self.value, self.floor) if isinstance(part, tuple)}
+        if len(lengths) > 1:
+            raise ArgumentError(f"LossGoal: goals of {' and '.join(map(str, sorted(lengths)))} trajectories do not go together")
+        return next(iter(lengths), None)
+
+    def of(self, rows: Any) -> LossGoal:
+        """Return the goal of trajectory k of a batch, or of some trajectories (an array of numbers)."""
+        picked = {name: getattr(self, name) for name in ("reduction", "value", "floor")}
+        own = {name: np.asarray(part)[rows] for name, part in picked.items() if isinstance(part, tuple)}
+        return replace(self, **{name: part.item() if np.ndim(part) == 0 else part for name, part in own.items()})
 
     @property
     def direction(self) -> int:
         """Goals are reached from above."""
         return -1
 
-    def level(self, reference: float) -> float:
-        """Return the loss at which the goal is reached.
+    def level(self, reference: Any) -> Any:
+        """Return the loss at which the goal is reached, a number or (batch,).
 
         Parameters
         ----------
-        reference : float
+        reference : float or (batch,) array
             V at the start of the run.
 
         Raises
@@ -119,18 +140,22 @@ class LossGoal:
             A reduction of a reference that does not lie above the floor.
         """
         if self.value is not None:
-            return float(self.value)
-        if self.reduction is None or not reference > self.floor:
+            return np.asarray(self.value) if isinstance(self.value, tuple) else float(self.value)
+        floor, reduction = np.asarray(self.floor), np.asarray(self.reduction)
+        above = np.asarray(reference > floor)
+        if not above.all():
+            at, low = (float(np.broadcast_to(a, above.shape)[~above].flat[0]) for a in (reference, floor))
             raise ArgumentError(
-                f"V(q0) = {reference:.6g} is not positive, so it has no reduction: give value=... or floor=..."
-                if self.floor == 0
-                else f"V(q0) = {reference:.6g} does not lie above floor={self.floor:g}, so it has no reduction"
+                f"V(q0) = {at:.6g} is not positive, so it has no reduction: give value=... or floor=..."
+                if low == 0
+                else f"V(q0) = {at:.6g} does not lie above floor={low:g}, so it has no reduction"
             )
-        return float(self.floor + (1 - self.reduction) * (reference - self.floor))
+        level = floor + (1 - reduction) * (reference - floor)
+        return level if np.ndim(level) else float(level)
 
     def __str__(self) -> str:
-        what = f"reduction={self.reduction:g}" if self.value is None else f"value={self.value:g}"
-        return f"LossGoal({what})" if self.floor == 0 else f"LossGoal({what}, floor={self.floor:g})"
+        what = f"reduction={_span(self.reduction)}" if self.value is None else f"value={_span(self.value)}"
+        return f"LossGoal({what})" if self.floor == 0 else f"LossGoal({what}, floor={_span(self.floor)})"
 
 
 @dataclass(frozen=True)
@@ -259,6 +284,11 @@ def GradientRestart(*, terminal: bool | int = False) -> Guard:  # noqa: N802
 def SpeedRestart(*, terminal: bool | int = False) -> Guard:  # noqa: N802
     """Return the restart rule that the ball becomes slower, T' < 0 (Su, Boyd & Candes, JMLR 17 (2016) 153, sec. 5)."""
     return Guard(_speeding, name="SpeedRestart()", terminal=terminal, direction=-1)
+
+
+def _span(numbers: Any) -> str:
+    """Return a number, or the least and the largest of several, as text."""
+    return f"{min(numbers):g}...{max(numbers):g}" if isinstance(numbers, tuple) else f"{numbers:g}"
 
 
 def _speeding(point: Point) -> float:

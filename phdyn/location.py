@@ -1,44 +1,60 @@
-"""Where inside a step an event lies: roots on what is known at the ends, and the method's own partial steps moved onto the guard."""
+"""Where inside a step an event lies: roots on what is known at the ends, and the method's own partial steps moved onto the guard.
+
+All of it is on arrays over rows: a single run has one row, so that a batch and a single run decide alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phdyn.methods.stepping import Step, nudge
-from phdyn.motion import Knot
+from phdyn.inside import Inside, Part
+from phdyn.search import EPS, Floats, Rows, roots
 
 if TYPE_CHECKING:
-    from phdyn.crossing import Watch
+    from phdyn.crossing.watch import Watch
 
-EPS = float(np.finfo(np.float64).eps)
-_CORRECTIONS = 4
-_SHORT = 0.02
+_SHORT = 0.25
 """Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step."""
 
 
-@dataclass
-class Cut:
-    """A located event: the step from the start to it, and where it lies."""
+class Located:
+    """Events of one watch inside a step: where each row's next one is.
 
-    step: Step
-    theta: float
-    residual: float
+    Attributes
+    ----------
+    theta : (k,) array
+        Fractions of the step; infinite where there is none.
+    residual : (k,) array
+        The guard there.
+    touched : (k,) bool array
+        Whether the guard is only touched there.
+    part : Part
+        The partial steps to the events; rows without one are to be ignored.
+    """
+
+    def __init__(self, inside: Inside) -> None:
+        count = len(inside.ids)
+        self.theta, self.residual = np.full(count, np.inf), np.zeros(count)
+        self.touched = np.zeros(count, dtype=bool)
+        self._part: Part | None = None
+        self.inside = inside
 
     @property
-    def knot(self) -> Knot:
-        """The state at the event, owned."""
-        return self.step.end()
+    def part(self) -> Part:
+        """See the class."""
+        if self._part is None:
+            self._part = self.inside.end()
+        return self._part
 
-
-def bracketed_root(function: Callable[[float], float], low: float, high: float, xtol: float = 4 * EPS) -> float:
-    """Return the root between two points of opposite sign (scipy's ``brentq``, loaded on first use)."""
-    from scipy.optimize import brentq
-
-    return float(brentq(function, low, high, xtol=xtol, rtol=4 * EPS, maxiter=3000))  # Brent's bound at a multiple root
+    def enter(self, rows: Rows, theta: Floats, part: Part, residual: Any, touched: Any) -> None:
+        """Enter events of some rows."""
+        self.theta[rows], self.residual[rows], self.touched[rows] = theta, residual, touched
+        if len(rows) == len(self.theta):
+            self._part = part
+        else:
+            self.part.put(rows, part)
 
 
 def cubic_root(v0: Any, v1: Any, s0: Any, s1: Any) -> Any:
@@ -65,69 +81,97 @@ def cubic_root(v0: Any, v1: Any, s0: Any, s1: Any) -> Any:
     return theta
 
 
-def refine(watch: Watch, step: Step, theta: Any, *, after: float, slope: Any = None) -> Cut:
-    """Take the method's own step to an estimated root, and move its end onto the guard; written for numbers and for rows alike.
+def refine(watch: Watch, inside: Inside, rows: Rows, theta: Floats, after: Floats, slope: Any = None) -> tuple[Floats, Part, Floats]:
+    """Take the method's own steps to estimated roots, and move their ends onto the guard.
 
-    One partial step of the method, then at most four Newton corrections: short steps of Strang's splitting for a heavy ball, the
-    method's own partial steps otherwise. A touch (V still above the goal at its minimum) is accepted with its residual.
+    One partial step of the method, then corrections by the guard's rate: short steps of Strang's splitting for a heavy ball, the method's
+    own partial steps otherwise. A touch (V still above the goal at its minimum) is accepted with its residual.
+
+    Returns
+    -------
+    theta, part, residual
+        Places, partial steps and values of the guard, over ``rows``.
     """
-    at_end = watch.value(step.end_view())
-    if np.all(theta >= 1.0) and np.all(np.abs(at_end) <= watch.rounding):
-        return Cut(step, 1.0, at_end)
-    part = step.until(np.maximum(theta, 1e-9) * step.h)
-    g: Any = watch.value(part.end_view())
-    for _ in range(_CORRECTIONS):
-        dt = _correction(watch, step, part, g, slope, after)
-        if not np.any(dt):
+    h, t0 = inside.h[rows], inside.t0[rows]
+    ids = inside.ids[rows]
+    rounding = watch.rounding(ids)
+    theta = np.maximum(theta, 2 * np.spacing(np.maximum(np.abs(t0), np.abs(h))) / np.abs(h))  # a step has a length
+    part = inside.end().take(rows)
+    g = np.zeros(len(rows))
+    at_end = np.flatnonzero(theta >= 1.0)
+    if len(at_end):
+        g[at_end] = watch.residual(inside, part.take(at_end), rows[at_end])
+    go = np.flatnonzero((theta < 1.0) | (np.abs(g) > rounding))
+    if not len(go):
+        return np.ones(len(rows)), part, g
+    partial = inside.until(np.minimum(theta[go], 1.0), rows[go])
+    part.put(go, partial)
+    theta = np.ones(len(rows))
+    g[go] = watch.residual(inside, partial, rows[go])
+    slopes = None if slope is None else np.array(slope, dtype=np.float64)
+    for _ in range(watch.corrections(inside)):
+        if not len(go):
             break
-        moved = _moved(step, part, dt)
-        g_moved = watch.value(moved.end_view())
-        better = np.abs(g_moved) < np.abs(g)
-        if slope is not None:  # the method's own rate of the guard instead of the path's: a secant
-            slope = np.where(dt != 0, (g_moved - g) / np.where(dt != 0, dt, 1.0), slope)
-        part, g = part.pick(better, moved), np.where(better, g_moved, g)
-        if not np.any(better):
+        now = part.take(go)
+        dt = _correction(watch, inside, now, rows[go], g[go], None if slopes is None else slopes[go], after[go])
+        moving = dt != 0
+        if not moving.any():
             break
-    return Cut(part, (part.t1 - step.t0) / step.h, g)
+        go, dt, now = go[moving], dt[moving], now.take(np.flatnonzero(moving))
+        moved = _moved(inside, now, dt, rows[go])
+        g_moved = watch.residual(inside, moved, rows[go])
+        if slopes is not None:  # the method's own rate of the guard instead of the path's: a secant
+            slopes[go] = (g_moved - g[go]) / dt
+        better = np.abs(g_moved) < np.abs(g[go])
+        kept = np.flatnonzero(better)
+        go = go[kept]
+        g[go] = g_moved[kept]
+        part.put(go, moved.take(kept))
+    whole = part.t == inside.step_end()[rows]
+    return np.where(whole, 1.0, np.minimum((part.t - t0) / h, 1.0)), part, g
 
 
-def _correction(watch: Watch, step: Step, part: Step, g: Any, slope: Any, after: float) -> Any:
-    """Return Newton's correction of the end of a partial step: zero where the guard is at rounding, touched, or left no room."""
-    rate, touched = watch.rate(part, slope)
+def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats, slope: Any, after: Floats) -> Floats:
+    """Return how far to move the ends of partial steps: nowhere where the guard is at rounding, touched, or left no room."""
+    h, t0 = inside.h[rows], inside.t0[rows]
+    rate, bend, touched = watch.rate(inside, part, rows, slope)
     with np.errstate(divide="ignore", invalid="ignore"):
-        dt = np.divide(-np.asarray(g), rate)
-    tiny = np.abs(dt) <= 4 * EPS * np.maximum(np.abs(part.t1), np.abs(step.h))
-    still = (np.abs(g) <= watch.rounding) | touched | ~np.isfinite(dt) | tiny
-    forward = np.sign(step.h) * (part.t1 + dt - (step.t0 + after * step.h)) > 0
+        dt = -g / rate
+        turn = 1.0 - 2.0 * g * bend / rate**2  # the nearer root of g + rate dt + bend dt^2 / 2
+        dt = np.where(turn > 0.0, 2.0 * dt / (1.0 + np.sqrt(np.maximum(turn, 0.0))), dt)
+    tiny = np.abs(dt) <= 4 * EPS * np.maximum(np.abs(part.t), np.abs(h))
+    still = (np.abs(g) <= watch.rounding(inside.ids[rows])) | touched | ~np.isfinite(dt) | tiny
+    forward = np.sign(h) * (part.t + dt - (t0 + after * h)) > 0
     return np.where(still | ~forward, 0.0, dt)
 
 
-def _moved(step: Step, part: Step, dt: Any) -> Step:
-    """Return the partial step with its end moved by dt."""
-    if not step.motion.has_split or np.any(np.abs(dt) > _SHORT * np.abs(step.h)):
-        return step.until(part.t1 + dt - step.t0)
-    return Nudged(part, *nudge(step.motion, part.end(), _number(dt)))
+def _moved(inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
+    """Return partial steps with their ends moved by dt."""
+    h, t0 = inside.h[rows], inside.t0[rows]
+    long = np.abs(dt) > _SHORT * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
+    moved = part.take(np.arange(len(rows)))
+    again, short = np.flatnonzero(long), np.flatnonzero(~long)
+    if len(again):
+        moved.put(again, inside.until((part.t + dt - t0)[again] / h[again], rows[again]))
+    if len(short):
+        moved.put(short, inside.nudged(part.take(short), dt[short], rows[short]))
+    return moved
 
 
-def _number(a: Any) -> Any:
-    """Return a number for a solo run, an array for rows."""
-    return float(a) if np.ndim(a) == 0 else a
+def on_own_steps(watch: Watch, inside: Inside, rows: Rows) -> tuple[Floats, Part, Floats]:
+    """Locate end crossings at which corrections met a minimum of V on the way: by bracketing on the method's own partial steps.
 
+    It happens where a method of low order takes so coarse a step that its partial steps and the cubic disagree.
+    """
+    ids = inside.ids[rows]
 
-class Nudged(Step):
-    """A partial step whose end was moved by a short Strang step."""
+    def above(theta: Floats, some: Rows) -> Floats:
+        if inside.own_track:  # the same place, for a value of V
+            return watch.heights(inside, theta, rows[some])
+        return watch.residual(inside, inside.until(theta, rows[some]), rows[some])
 
-    def __init__(self, part: Step, knot: Knot, dissipated: float, supplied: float) -> None:
-        super().__init__(part.motion)
-        self.part = part
-        self.begin(knot)
-        self.t0, self.V0, self.T0, self.d0, self.slope0 = part.t0, part.V0, part.T0, part.d0, part.slope0
-        self.dissipated, self.supplied = part.dissipated + dissipated, part.supplied + supplied
-
-    def start(self) -> Knot:
-        """See Step."""
-        return self.part.start()
-
-    def until(self, tau: float) -> Step:
-        """See Step."""
-        return self.part.until(tau)
+    level = watch.levels(ids)
+    zero, one = np.zeros(len(rows)), np.ones(len(rows))
+    theta = roots(above, zero, one, inside.V0[rows] - level, inside.V1[rows] - level)
+    part = inside.until(theta, rows)
+    return theta, part, watch.residual(inside, part, rows)

@@ -54,7 +54,7 @@ class RowFriction:
         """Let some rows follow the law of a mode from time t on, a number or one a row."""
         law = self.laws[mode]
         self.modes[rows] = mode
-        if hasattr(law, "entered"):
+        if hasattr(law, "entered") and law.entered(0.0) is not law:
             times = np.broadcast_to(np.asarray(t, dtype=np.float64), np.shape(rows))
             entered = {time: law.entered(time) for time in set(times.tolist())}  # rows that enter together share a law
             self.entered.update((row, entered[time]) for row, time in zip(rows.tolist(), times.tolist(), strict=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phdyn.errors import ArgumentError
-from phdyn.methods.stepping import Control, Step, gauss_work, march_on_grid
+from phdyn.methods.stepping import Control, Step, gauss_work, march_on_grid, turned
 from phdyn.motion import Knot, Motion
 from phdyn.typing import Array
 from phdyn.vectors import take_rows
@@ -73,7 +73,11 @@ class ButcherTableau:
 
     def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
         """See ``phdyn.typing.Method``."""
-        march_on_grid(RungeKuttaStepper(self, motion, start), start.t, t_end, observe, control)
+        march_on_grid(self.begin(motion, start), start.t, t_end, observe, control)
+
+    def begin(self, motion: Motion, start: Knot) -> RungeKuttaStepper:
+        """Return what advances from a knot, in a copy of its state."""
+        return RungeKuttaStepper(self, motion, start)
 
 
 class RungeKuttaStepper:
@@ -169,6 +173,10 @@ class RungeKuttaStep(Step):
         """Whether this is Euler's method, which moves on a straight line."""
         return self.stepper.method.stages == 1
 
+    def lift(self) -> Any:
+        """See Step."""
+        return turned(self, 1.0) if self.own_track else 0.0
+
     def _own_position(self, tau: Any) -> Array:
         motion, kept = self.motion, self.stepper
         q = motion.vectors.clone(motion.position(kept.x0))
@@ -189,6 +197,6 @@ class RungeKuttaStep(Step):
 
     def until(self, tau: Any) -> Step:
         """See Step; one gradient a stage."""
-        stepper = RungeKuttaStepper(self.stepper.method, self.motion, self.start())
+        stepper = self.stepper.method.begin(self.motion, self.start())
         stepper.advance(self.t0, self.t0 + tau, tau)
         return stepper.step

@@ -9,7 +9,7 @@ from typing import Any
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import Damping
-from phdyn.methods.stepping import Control, Step, kick, march_on_grid
+from phdyn.methods.stepping import Control, Step, kick, march_on_grid, turned
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
@@ -53,6 +53,10 @@ class SgdMap:
     def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
         """See ``phdyn.typing.Method``."""
         march_on_grid(SgdStepper(self, motion, start, motion.live(start.x)), start.t, t_end, observe, control)
+
+    def begin(self, motion: Motion, start: Knot) -> SgdStepper:
+        """Return what advances from a knot, in a copy of its state."""
+        return SgdStepper(self, motion, start, motion.vectors.clone(start.x))
 
 
 class SgdStepper:
@@ -119,6 +123,10 @@ class SgdStep(Step):
 
     own_track = True
 
+    def lift(self) -> Any:
+        """See Step."""
+        return turned(self, 1.0)
+
     def take(self, rows: Any) -> Step:
         """See Step."""
         return self.stepper.take(rows).step
@@ -139,6 +147,6 @@ class SgdStep(Step):
     def until(self, tau: Any) -> Step:
         """See Step; one gradient."""
         start = self.start()
-        stepper = SgdStepper(self.stepper.method, self.motion, start, self.motion.vectors.clone(start.x))
+        stepper = self.stepper.method.begin(self.motion, start)
         stepper.advance(start.t, start.t + tau, tau)
         return stepper.step

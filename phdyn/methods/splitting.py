@@ -16,7 +16,7 @@ import torch
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import ConstantFriction
-from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid
+from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid, turned
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
@@ -113,6 +113,10 @@ class Splitting:
         stepper = SplittingStepper(self, motion, start, motion.live(start.x), keep_start=control.dense)
         march_on_grid(stepper, start.t, t_end, observe, control)
 
+    def begin(self, motion: Motion, start: Knot) -> SplittingStepper:
+        """Return what advances from a knot, in a copy of its state."""
+        return SplittingStepper(self, motion, start, motion.vectors.clone(start.x))
+
 
 class SplittingStepper:
     """Advance by one step of a splitting, in place.
@@ -125,6 +129,7 @@ class SplittingStepper:
         self.method, self.motion = method, motion
         self.x, self.q, self.p = x, x[: motion.dim], x[motion.dim :]
         self.kicks, self.drifts = _begun_with_kick(method)
+        self.one_stage = method.first == "kick" and len(self.drifts) == 1
         vectors = motion.vectors
         self.kicked: Array | None = None
         self.alarm: Any = _ALARM * (abs(start.V) + start.T)
@@ -365,8 +370,11 @@ class SplittingStep(Step):
     @property
     def own_track(self) -> bool:  # type: ignore[override]
         """Whether this is one kick and one drift, whose end is known for any length without another gradient."""
-        method = self.stepper.method
-        return method.first == "kick" and len(self.stepper.drifts) == 1
+        return self.stepper.one_stage
+
+    def lift(self) -> Any:
+        """See Step."""
+        return turned(self, 0.5) if self.own_track else 0.0
 
     def _own_position(self, tau: Any) -> Array:
         motion: Any = self.motion
@@ -387,7 +395,7 @@ class SplittingStep(Step):
     def until(self, tau: Any) -> Step:
         """See Step; one gradient a stage."""
         start, motion = self.start(), self.motion
-        stepper = SplittingStepper(self.stepper.method, motion, start, motion.vectors.clone(start.x))
+        stepper = self.stepper.method.begin(motion, start)
         stepper.advance(start.t, start.t + tau, tau)
         stepper.step._start = start
         return stepper.step

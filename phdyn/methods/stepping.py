@@ -58,6 +58,10 @@ class Step:
     ``d`` is dV/dt, ``x1`` and ``g1`` are the state and the gradient at the end (the run's own buffers).
     """
 
+    def lift(self) -> Any:
+        """Return by how much h dV/dt at the end may be larger on the path of ``track`` than on the trajectory, which turns there."""
+        return 0.0
+
     own_track = False
     """Whether ``track`` is the method's own path, which ``until`` follows; otherwise it is the interpolant's."""
 
@@ -188,6 +192,13 @@ class Step:
     def path(self) -> Callable[[Any], Array]:
         """Return the path inside the step, theta in [0, 1] to a state; it stays valid after the step."""
         return hermite_path(self.motion, self.start(), self.end())
+
+
+def turned(step: Step, share: float) -> Any:
+    """Return a bound for what ``Step.lift`` asks of a method of one stage: (share h^2/m) |g1| (|g0| + |g1|)."""
+    motion, h = step.motion, step.t1 - step.t0
+    weight = 0.5 * motion.quickness**2 * h * h if motion.has_split else abs(h)
+    return share * weight * (step.slope1 + (step.slope0 * step.slope1) ** 0.5)
 
 
 _NUMBERS = (

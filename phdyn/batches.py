@@ -1,0 +1,116 @@
+"""Which batches step together, and the others: one trajectory after the other, merged."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from phdyn.errors import ArgumentError
+from phdyn.events import LossGoal
+from phdyn.friction import ConstantFriction, SwitchedFriction
+from phdyn.merging import merge
+from phdyn.methods.catalogue import resolve
+from phdyn.motion import supports_rows
+from phdyn.potentials import NetworkLoss
+from phdyn.run import Run
+from phdyn.solution import Solution, State
+from phdyn.systems import HeavyBall
+
+
+def batch_of(x0: Any) -> int | None:
+    """Return the number of trajectories that x0 brings; None for one state."""
+    if isinstance(x0, State):
+        return x0.batch
+    shape = tuple(x0.shape) if isinstance(x0, torch.Tensor) else np.shape(x0)
+    return shape[0] if len(shape) == 2 else None
+
+
+def steps_together(system: Any, method: Any, options: dict[str, Any], observables: Any) -> bool:
+    """Say whether the trajectories of a batch can step together.
+
+    They can with a fixed step on a heavy ball or a gradient flow, recorded on the grid; switches then change friction alone.
+    """
+    chosen = resolve(method)
+    plain = options["t_eval"] is None and not options["dense"] and not observables
+    edges = getattr(system, "transitions", [])
+    return bool(
+        plain
+        and chosen.fixed
+        and hasattr(chosen, "begin")
+        and supports_rows(system)
+        and not any(edge.jumps or edge.min_dwell for edge in edges)
+    )
+
+
+def one_by_one(prepare: Any, system: Any, t_span: Any, x0: Any, options: dict[str, Any], observables: Any, *, progress: bool) -> Solution:
+    """Run the trajectories of a batch one after the other, and merge them.
+
+    Raises
+    ------
+    ArgumentError
+        An adaptive method without ``t_eval`` or ``record="ends"``: its trajectories have no common grid. A network's loss.
+    """
+    method = resolve(options["method"])
+    if isinstance(getattr(system, "potential", None), NetworkLoss):
+        raise ArgumentError("a network's loss takes one trajectory at a time: x0 of shape (2n,)")
+    if not method.fixed and options["t_eval"] is None and options["record"] != "ends":
+        raise ArgumentError(f"the trajectories of a batch by '{method.name}' have no common grid: pass t_eval=..., or record=\"ends\"")
+    count = batch_of(x0) or 0
+    solutions = []
+    for k in tqdm(range(count), disable=not progress, leave=False, desc="trajectories"):
+        plan, start = prepare(of_trajectory(system, k), t_span, x0[k], **_of(options, k))
+        solutions.append(Run(plan, start, observables, progress=False).solve())
+    if not solutions:
+        raise ArgumentError(f"x0 has shape {np.shape(x0)}: a batch has one trajectory or more")
+    return merge(solutions, t=_grid(t_span, options, fixed=method.fixed), system=system, label=f"{solutions[0].label}")
+
+
+def _grid(t_span: Any, options: dict[str, Any], *, fixed: bool) -> Any:
+    """Return the times on which all trajectories are recorded."""
+    t0, t_end = (float(t) for t in t_span)
+    if options["t_eval"] is not None:
+        return np.array(options["t_eval"], dtype=np.float64)
+    if not fixed or options["record"] != "states":
+        return np.array([t0, t_end])
+    step = np.copysign(float(options["step"]), t_end - t0)
+    count = ceil((t_end - t0) / step - 1e-9)
+    return np.array([*(t0 + k * step for k in range(count)), t_end])
+
+
+def _of(options: dict[str, Any], k: int) -> dict[str, Any]:
+    """Return the options of one trajectory."""
+    events = options["events"]
+    if events is None or callable(events):
+        return options
+    several = list(events) if isinstance(events, (list, tuple)) else [events]
+    return {**options, "events": [_event_of(event, k) for event in several]}
+
+
+def _event_of(event: Any, k: int) -> Any:
+    return event.of(k) if isinstance(event, LossGoal) else event
+
+
+def of_trajectory(system: Any, k: int) -> Any:
+    """Return the system of trajectory k: rates and goals that a batch has one each of are its own."""
+    if not isinstance(system, HeavyBall):
+        return system
+    own = copy(system)
+    friction = system.friction
+    if isinstance(friction, SwitchedFriction):
+        switched = copy(friction)
+        switched.laws = {name: _law_of(law, k) for name, law in friction.laws.items()}
+        switched.transitions = [replace(edge, event=_event_of(edge.event, k)) for edge in friction.transitions]
+        own.friction = switched
+    else:
+        own.friction = _law_of(friction, k)
+    return own
+
+
+def _law_of(law: Any, k: int) -> Any:
+    return ConstantFriction(float(law.rate(0.0)[k])) if isinstance(law, ConstantFriction) and law.count is not None else law

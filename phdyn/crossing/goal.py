@@ -1,0 +1,304 @@
+"""A loss goal: a sublevel set that can be entered and left within one step.
+
+A minimum of V inside shows as ``dV/dt <= 0 < dV/dt`` at the ends (``<=`` since runs start at rest), a coarse step as a change of V that its
+end slopes do not explain. Both are looked into only where a free bound lets V reach the goal. A step that begins and ends below the goal
+may likewise rise above it inside.
+
+The tests are written with operators that act on numbers and on arrays over the rows of a batch alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from phdyn.crossing.watch import ONE, Watch
+from phdyn.errors import ArgumentError
+from phdyn.events import LossGoal
+from phdyn.inside import Inside, Part
+from phdyn.location import Located, cubic_root, on_own_steps, refine
+from phdyn.methods.stepping import Step
+from phdyn.motion import Knot, Motion
+from phdyn.search import Floats, Known, Rows, lowest_inside, lowest_sampled, roots
+
+_CLOSE = 1e-6
+"""A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
+
+
+class GoalWatch(Watch):
+    """The watch of a LossGoal: V, dV/dt and a bound are free at both ends of a step.
+
+    ``level`` is the goal of each trajectory.
+    """
+
+    event: LossGoal
+
+    def __init__(self, event: LossGoal, motion: Motion, reference: Any, *, count: int = 1, **place: Any) -> None:
+        if not motion.has_energy:
+            raise ArgumentError(f"{event} watches a potential, and a plain fun(t, x) has none: write an event(t, x)")
+        super().__init__(event, motion, count=count, **place)
+        self.level = np.array(np.broadcast_to(event.level(reference), (count,)), dtype=np.float64)
+        self.closest = np.array(np.broadcast_to(reference, (count,)), dtype=np.float64)
+        self.changed()
+
+    def changed(self) -> None:
+        """See Watch: a single run's numbers, which are looked at in each step, are kept as such."""
+        if len(self.level) == 1:
+            self.goal, self.above, self.near = float(self.level[0]), int(self.side[0]), float(self.closest[0])
+
+    def rebase(self, reference: Any, ids: Rows) -> None:
+        """Refer to another loss from now on, if it lies above the floor: below, nothing is left to be reduced."""
+        reference = np.atleast_1d(reference)
+        higher = reference > np.broadcast_to(self.event.floor, self.level.shape)[ids]
+        if higher.any():
+            some = ids[higher]
+            self.level[some] = self.event.of(some).level(reference[higher])
+        self.changed()
+
+    # --- what it remembers ----------------------------------------------------------------------------------------------------
+    def value(self, motion: Motion, knot: Knot, ids: Rows) -> Floats:
+        """Return V above the goal."""
+        return knot.V - self.level[ids]
+
+    def start(self, motion: Motion, knot: Knot, ids: Rows) -> None:
+        """See Watch."""
+        super().start(motion, knot, ids)
+        self.closest[ids], self.closest_time[ids] = knot.V, knot.t
+        self.changed()
+
+    def settle(self, motion: Motion, knot: Knot, ids: Rows) -> None:
+        """See Watch."""
+        super().settle(motion, knot, ids)
+        self.changed()
+
+    def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:
+        """See Watch."""
+        super().decree(ids, residual, touched)
+        self.changed()
+
+    def hold(self, ids: Rows, side: Any) -> None:
+        """See Watch."""
+        super().hold(ids, side)
+        self.changed()
+
+    def recall(self, remembered: Any) -> None:
+        """See Watch."""
+        super().recall(remembered)
+        self.level[:] = remembered.level
+        self.changed()
+
+    def _approach(self, height: Any, t: Any, ids: Any) -> None:
+        closest = self.closest[ids]
+        nearer = height < closest - 1e-6 * np.abs(closest)
+        self.closest[ids] = np.where(nearer, height, closest)
+        self.closest_time[ids] = np.where(nearer, t, self.closest_time[ids])
+        self.changed()
+
+    # --- for refine -----------------------------------------------------------------------------------------------------------
+    def rounding(self, ids: Rows) -> Floats:
+        """See Watch; V has the precision of the run."""
+        return 4 * self.motion.vectors.eps * np.abs(self.level[ids])
+
+    def residual(self, inside: Inside, part: Part, rows: Rows) -> Floats:
+        """See Watch; V is known at the ends of partial steps."""
+        return part.V - self.level[inside.ids[rows]]
+
+    def rate(self, inside: Inside, part: Part, rows: Rows, slope: Any) -> tuple[Floats, Floats, Any]:
+        """See Watch; dV/dt is free, and its change is that of the parabola through what it is at both ends and here."""
+        h, s = inside.h[rows], part.t - inside.t0[rows]
+        d, d0, d1 = part.d, inside.d0[rows], inside.d1[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left, right = (d - d0) / s, (d1 - d) / (h - s)
+            bend = left + (right - left) * s / h
+        bend = np.where(np.isfinite(bend), bend, 0.0)
+        return d, bend, d * np.sign(h) >= 0
+
+    def corrections(self, inside: Inside) -> int:
+        """See Watch; a method of one stage has spent one on the start of its step."""
+        return 2 if inside.own_track else 3
+
+    def heights(self, inside: Inside, theta: Floats, rows: Rows) -> Floats:
+        """See Watch."""
+        return inside.heights(theta, rows) - self.level[inside.ids[rows]]
+
+    def levels(self, ids: Rows) -> Floats:
+        """See Watch."""
+        return self.level[ids]
+
+    # --- detection ------------------------------------------------------------------------------------------------------------
+    def suspects(self, step: Step) -> bool:
+        """See Watch."""
+        height = step.V1
+        if height < self.near:
+            self._approach(height, step.t1, ONE)
+        if self.above > 0:
+            return bool(height <= self.goal) or bool(may_dip(step, self.goal))
+        if self.above < 0 and height <= self.goal and may_rise(step, self.goal):
+            return True
+        if height != self.goal and (height > self.goal) != (self.above > 0):
+            self.hold(ONE, 1 if height > self.goal else -1)
+        return False
+
+    def suspected(self, step: Step, ids: Any, active: Any) -> Any:
+        """See Watch."""
+        level, side, height = self.level[ids], self.side[ids], step.V1
+        suspect = (side > 0) & ((height <= level) | may_dip(step, level))
+        below = side < 0
+        if active is not None:
+            suspect &= active
+            below = below & active
+        if below.any():
+            suspect |= below & (height <= level) & may_rise(step, level)
+        nearer = height < self.closest[ids]
+        if active is not None:
+            nearer &= active
+        if nearer.any():
+            self._approach_some(np.flatnonzero(nearer), height, step.t1, ids)
+        moved = (side <= 0) & ~suspect & (height != level) & ((height > level) != (side > 0))
+        if active is not None:
+            moved &= active
+        if moved.any():
+            places = np.flatnonzero(moved)
+            self.hold(places if isinstance(ids, slice) else ids[places], np.where(height[places] > level[places], 1, -1))
+        return suspect
+
+    def _approach_some(self, places: Rows, height: Any, t: Any, ids: Any) -> None:
+        self._approach(height[places], t if np.ndim(t) == 0 else t[places], places if isinstance(ids, slice) else ids[places])
+
+    # --- location -------------------------------------------------------------------------------------------------------------
+    def locate(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
+        """See Watch; an end crossing costs no value of V, a dip a few."""
+        ids = inside.ids[rows]
+        level, side = self.level[ids], self.side[ids]
+        f0, f1 = inside.V0[rows] - level, inside.V1[rows] - level
+        ends = (side > 0) & (f0 > 0) & (f1 <= 0) & (after == 0)
+        if ends.any():
+            self._locate_ends(inside, rows[ends], f0[ends], f1[ends], located)
+        dips = (side > 0) & ~ends
+        if dips.any():
+            self._locate_dips(inside, rows[dips], after[dips], located)
+        humps = (side < 0) & (f1 <= 0)
+        if humps.any():
+            self._locate_humps(inside, rows[humps], after[humps], located)
+
+    def _locate_ends(self, inside: Inside, rows: Rows, f0: Floats, f1: Floats, located: Located) -> None:
+        """Locate where V falls to the goal between the ends."""
+        h = inside.h[rows]
+        theta = cubic_root(f0, f1, h * inside.d0[rows], h * inside.d1[rows])
+        theta, part, g = refine(self, inside, rows, theta, np.zeros(len(rows)))
+        far = np.flatnonzero(np.abs(g) > _CLOSE * np.abs(self.level[inside.ids[rows]]))
+        if len(far):
+            theta[far], own, g[far] = on_own_steps(self, inside, rows[far])
+            part.put(far, own)
+        located.enter(rows, theta, part, g, np.abs(g) > self.rounding(inside.ids[rows]))
+
+    def _locate_dips(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
+        """Locate where V falls to the goal at or before a minimum inside."""
+
+        def above(theta: Floats, some: Rows) -> Floats:
+            return self.heights(inside, theta, rows[some])
+
+        theta, height = self._extremum(inside, rows, after, above, 1.0)
+        ids = inside.ids[rows]
+        self._approach(height + self.level[ids], inside.t0[rows] + theta * inside.h[rows], ids)
+        hit = np.flatnonzero(height <= 0)
+        if len(hit):
+            self._enter_roots(inside, rows[hit], after[hit], theta[hit], height[hit], located)
+
+    def _locate_humps(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
+        """Locate where V falls to the goal after it has risen above it inside."""
+
+        def below(theta: Floats, some: Rows) -> Floats:
+            return -self.heights(inside, theta, rows[some])
+
+        theta, depth = self._extremum(inside, rows, after, below, -1.0)
+        hit = np.flatnonzero(depth < 0)
+        if not len(hit):
+            return
+        self.hold(inside.ids[rows[hit]], 1)
+        end = inside.V1[rows[hit]] - self.level[inside.ids[rows[hit]]]
+        self._enter_roots(inside, rows[hit], theta[hit], np.ones(len(hit)), end, located, f_low=-depth[hit])
+
+    def _extremum(self, inside: Inside, rows: Rows, after: Floats, function: Any, sign: float) -> tuple[Floats, Floats]:
+        """Return where ``sign`` times V above the goal is lowest inside, and how low."""
+        h = inside.h[rows]
+        level = self.level[inside.ids[rows]]
+        fall0, fall1 = h * inside.d0[rows], h * inside.d1[rows]
+        theta, height = np.empty(len(rows)), np.empty(len(rows))
+        coarse = unresolved(fall0, fall1, inside.V1[rows] - inside.V0[rows])
+        for some, sampled in ((np.flatnonzero(~coarse), False), (np.flatnonzero(coarse), True)):
+            if not len(some):
+                continue
+
+            def looked(places: Floats, which: Rows, some: Rows = some) -> Floats:
+                return function(places, some[which])  # type: ignore[no-any-return]
+
+            if sampled:
+                theta[some], height[some] = lowest_sampled(looked, after[some])
+            else:
+                ends = (sign * (inside.V0[rows] - level)[some], sign * (inside.V1[rows] - level)[some], sign * fall0[some])
+                known = Known(*ends, None if inside.own_track else sign * fall1[some])
+                theta[some], height[some] = lowest_inside(looked, known, after[some])
+        return theta, height
+
+    def _enter_roots(
+        self, inside: Inside, rows: Rows, low: Floats, high: Floats, f_high: Floats, located: Located, *, f_low: Floats | None = None
+    ) -> None:
+        """Enter the roots between places above the goal and places at or below it."""
+        if f_low is None:
+            f_low = inside.V0[rows] - self.level[inside.ids[rows]]
+            later = np.flatnonzero(low > 0)
+            if len(later):
+                f_low[later] = self.heights(inside, low[later], rows[later])
+        theta = np.array(high)
+        apart = np.flatnonzero((f_low > 0) & (f_high < 0))
+        if len(apart):
+
+            def above(places: Floats, some: Rows) -> Floats:
+                return self.heights(inside, places, rows[apart[some]])
+
+            theta[apart] = roots(above, low[apart], high[apart], f_low[apart], f_high[apart], 1e-10)
+        theta[f_low <= 0] = low[f_low <= 0]
+        theta, part, g = refine(self, inside, rows, theta, low)
+        located.enter(rows, theta, part, g, np.abs(g) > self.rounding(inside.ids[rows]))
+
+
+def may_dip(step: Step, level: Any) -> Any:
+    """Say whether V may reach the level inside the step, although both ends lie above it.
+
+    It may at a minimum of V inside, or in a step whose change of V its end slopes do not explain, provided that the bound
+    ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope; four times that where
+    the step is not explained) lets it.
+    """
+    h, change = step.t1 - step.t0, step.V1 - step.V0
+    fall0, fall1 = h * step.d0, h * step.d1
+    coarse = unresolved(fall0, fall1, change)
+    maybe = ((fall0 <= 0) & (fall1 + step.lift() > 0)) | coarse
+    if maybe is False or not step.motion.has_split:
+        return maybe
+    lowest = 0.5 * (step.V0 + step.V1 - abs(change))
+    return maybe & (lowest - (0.25 + 0.75 * coarse) * _reach(step, h) <= level)
+
+
+def may_rise(step: Step, level: Any) -> Any:
+    """Say whether V may rise above the level inside the step, although both ends lie at or below it; see ``may_dip``."""
+    h, change = step.t1 - step.t0, step.V1 - step.V0
+    fall0, fall1 = h * step.d0, h * step.d1
+    coarse = unresolved(fall0, fall1, change)
+    maybe = ((fall0 >= 0) & (fall1 - step.lift() < 0)) | coarse
+    if maybe is False or not step.motion.has_split:
+        return maybe
+    highest = 0.5 * (step.V0 + step.V1 + abs(change))
+    return maybe & (highest + (0.25 + 0.75 * coarse) * _reach(step, h) >= level)
+
+
+def _reach(step: Step, h: Any) -> Any:
+    """Return how far V comes in a step on straight lines."""
+    speed = (step.T0**0.5 + step.T1**0.5) * step.motion.quickness
+    return abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
+
+
+def unresolved(fall0: Any, fall1: Any, change: Any) -> Any:
+    """Say whether the change of V over a step differs from the trapezoid of its end slopes by a tenth of their sizes."""
+    return abs(change - 0.5 * (fall0 + fall1)) > 0.1 * (abs(fall0) + abs(fall1) + abs(change))
