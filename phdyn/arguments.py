@@ -147,15 +147,11 @@ def prepare(
     for part in _parts(system):
         check_shape(part, x)
     listed = _listed(events, args)
-    watched = [*(edge.event for edge in getattr(system, "transitions", [])), *listed]
-    for event in watched:
-        _check_goal(event, batch)
+    paths = _check_events(system, listed, batch) or dense or t_eval is not None
     _check_precision(system, x)
     dtype = vectors.dtype
     if getattr(chosen, "double_only", False) and dtype == np.float32 and isinstance(vectors, NumpyVectors):
         vectors, x = vectors_of(x.astype(np.float64))
-    # a black-box guard may be asked for anywhere in a step
-    paths = dense or t_eval is not None or any(not isinstance(event, (LossGoal, Stagnation, Budget)) for event in watched)
     control = _checked_control(chosen, system, t0, t_end, step, rtol, atol, max_step, first_step, paths, dtype)
     motion = bind(system, vectors, len(x), tensors=isinstance(start, torch.Tensor), args=_checked_args(system, args), batch=batch)
     if batch is None:
@@ -251,6 +247,14 @@ def check_shape(system: Any, x: Any) -> None:
     if len(shape) not in (1, 2) or 0 in shape or (isinstance(system, HeavyBall) and shape[-1] % 2):
         wanted = "(2n,) or (batch, 2n), positions then momenta; from rest: phdyn.at_rest(q)" if isinstance(system, HeavyBall) else "(n,)"
         raise ArgumentError(f"x0 has shape {shape}, not {wanted}")
+
+
+def _check_events(system: Any, listed: list[Event], batch: int | None) -> bool:
+    """Check that goals fit the run; say whether there is a black-box guard, which may be asked for anywhere in a step."""
+    watched = [*(edge.event for edge in getattr(system, "transitions", [])), *listed]
+    for event in watched:
+        _check_goal(event, batch)
+    return any(not isinstance(event, (LossGoal, Stagnation, Budget)) for event in watched)
 
 
 def _check_goal(event: Event, batch: int | None) -> None:

@@ -46,12 +46,14 @@ class Ensemble:
     """
 
     def __init__(self, plan: Plan, x0: Array, *, progress: bool) -> None:
-        self.plan, self.motion, self.method = plan, plan.motion, plan.method
+        self.plan = plan
+        self.motion: Any = plan.motion
+        self.method: Any = plan.method
         before = plan.before
         self.count = count = int(x0.shape[1])
         self.ids: Any = slice(None)
         self.names: list[str] = list(plan.modes)
-        self.knot = self.motion.knot(plan.t0, x0)
+        self.knot: Any = self.motion.knot(plan.t0, x0)
         self.mode = np.zeros(count, dtype=np.intp)
         self.entered = np.full(count, plan.t0)
         self.reference = np.array(self.knot.V, dtype=np.float64)
@@ -199,7 +201,7 @@ class Ensemble:
         if not good.all():
             self._fail(step, np.flatnonzero(~good))
         suspected, active = self._suspected(step)
-        some = np.flatnonzero(suspected.any(axis=0)) if len(suspected) else ()
+        some = np.flatnonzero(suspected.any(axis=0))
         if len(some):
             self._resolve(step, some, suspected[:, some], active[:, some])
         self._accept(step)

@@ -359,7 +359,8 @@ class Run:
             return
         for one in self.watches:
             one.motion = motion
-        x = knot.x if jumped is None else motion.vectors.vector(jumped, knot.x)
+        vectors: Any = motion.vectors
+        x = knot.x if jumped is None else vectors.vector(jumped, knot.x)
         same = getattr(motion.system, "potential", motion) is getattr(before.system, "potential", before)
         if not motion.has_energy:
             self.knot = motion.knot(knot.t, x)

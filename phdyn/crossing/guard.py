@@ -267,7 +267,8 @@ class GuardWatch(Watch):
         guess = np.clip(places[some, best], left + 0.1 * (right - left), right - 0.1 * (right - left))
 
         def height(theta: Floats, which: Rows) -> Floats:
-            return side[which] * guard(theta, some[which])
+            size: Floats = side[which] * guard(theta, some[which])
+            return size
 
         theta, f = minima(height, left, right, guess, xtol=1e-9, most=12 if self.costly else 60)
         least = heights[np.arange(len(some)), best]
@@ -289,7 +290,7 @@ class GuardWatch(Watch):
         """Enter the roots in brackets."""
         low, high, f_low, f_high = (part[crossed] for part in brackets)
 
-        def within(theta: Floats, some: Rows) -> Floats:
+        def within(theta: Floats, some: Rows) -> Any:
             return guard(theta, crossed[some])
 
         side = self.side[inside.ids[rows[crossed]]]
@@ -299,7 +300,8 @@ class GuardWatch(Watch):
         if len(fine):
 
             def function(places: Floats, some: Rows) -> Floats:
-                return within(places, fine[some])
+                g: Floats = within(places, fine[some])
+                return g
 
             tolerance = 1e-2 if self.costly else 4 * EPS
             theta[fine] = roots(function, low[fine], high[fine], f_low[fine], f_high[fine], tolerance)
