@@ -50,7 +50,7 @@ class Fire:
     first_step: float = 0.1
     max_step: float = 1.0
     order: int = 1
-    source: str = "Bitzek, Koskinen, Gähler, Moseler & Gumbsch 2006, Phys. Rev. Lett. 97, 170201; as ase.optimize.FIRE in ASE 3.29"
+    source: str = "Bitzek et al. 2006, Phys. Rev. Lett. 97, 170201; ase.optimize.FIRE"
     kind: str = "order"
     family: str = "adaptive"
     fixed: bool = False
