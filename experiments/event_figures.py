@@ -117,7 +117,7 @@ def restarts() -> Figure:
         roll = HeavyBall(V, friction=NesterovFriction(3.0, restart=0.1))
         again = Transition("roll", "roll", rule, ResetMomentum())
         runs[name] = simulate(HybridAutomaton({"roll": roll}, [again], initial="roll"), (0.0, 25.0), x0, **options)
-    return titled(plots.plot_loss(runs, x="time"), "Restarts make friction 3/t linear (condition 10⁴)")
+    return titled(plots.plot_loss(runs, x="time"), "With restarts (◆) log V falls in a line; condition 10⁴")
 
 
 def kicked(_t: float, x: Any) -> Any:
@@ -157,7 +157,7 @@ def united() -> Figure:
         "heavy ball": simulate(HeavyBall(V, friction=2.0), (0.0, 60.0), x0, **options),
         "united": simulate(uniting(V, inner=1.0, outer=10.0, friction=2.0), (0.0, 60.0), x0, **options),
     }
-    return titled(plots.plot_loss(runs, x="time"), "United: as fast as Nesterov, as still as heavy ball")
+    return titled(plots.plot_loss(runs, x="time"), "United at ◆: as fast as Nesterov, as still as heavy ball")
 
 
 def bounces() -> Figure:

@@ -248,6 +248,17 @@ def test_the_function_rule_stops_one_mode_at_its_minimum_and_is_done() -> None:
     assert len(still.switches) == 0 and still.status == 0
 
 
+@pytest.mark.parametrize(("method", "step"), [("strang", 0.02), ("rk4", 0.1)])
+def test_a_clock_that_starts_within_a_step_wants_a_dwell(method: str, step: float) -> None:
+    """At 3/t with t far below the step both let the ball slow down within its first step, which is no restart of the motion's."""
+    exact, _ = exact_restarts(SpeedRestart, (1.0,), (1.0,), 0.001, 4)
+    roll = HeavyBall(Quadratic([1.0]), friction=NesterovFriction(3.0, restart=0.001))
+    again = Transition("roll", "roll", SpeedRestart(), ResetMomentum(), min_dwell=2 * step)
+    system = HybridAutomaton({"roll": roll}, [again], initial="roll")
+    sol = simulate(system, (0.0, 10.0), [1.0, 0.0], method=method, step=step, monitor=None)
+    np.testing.assert_allclose(sol.switches["time"], exact, rtol=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["float32", "torch"])
 def test_restarts_fire_as_often_in_single_precision_and_on_tensors(kind: str) -> None:
     exact, _ = exact_restarts(SpeedRestart, (1.0, 3.0), (1.0, 0.5), 0.5, 12)
@@ -593,3 +604,12 @@ def test_a_budget_of_time_ends_exactly_there(method: str) -> None:
     exact = np.exp(-0.05 * 3.0625) * (np.cos(w * 3.0625) + 0.05 / w * np.sin(w * 3.0625))
     assert sol.status == 1 and sol.t_end == pytest.approx(3.0625, rel=4e-16)
     assert sol.q[0, -1] == pytest.approx(exact, abs=accuracy(method))
+
+
+@pytest.mark.parametrize("method", ["strang", "blanes-moan-4", "rk4", "RK45"])
+def test_stagnation_as_an_event_fires_after_each_patience_to_the_instant(method: str) -> None:
+    """A loss that never falls by 99.9 % stagnates from the start; the times are no step ends."""
+    sol = simulate(
+        HeavyBall(Quadratic([1.0]), friction=3.0), (0.0, 7.0), [1.0, 0.0], events=Stagnation(1.3333, 0.9999), **settings(method)
+    )
+    np.testing.assert_allclose(sol.t_events[0], 1.3333 * np.arange(1, 6), rtol=1e-14)
