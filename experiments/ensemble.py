@@ -55,7 +55,7 @@ def starts(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit
-def roll_each(q, p, curvature, frequency, h, decay, drift, steps):  # type: ignore[no-untyped-def]
+def roll_each(q, p, curvature, frequency, h, decay, drift, steps):
     """Take all steps of a trajectory, then those of the next; overwrites q and p."""
     for i in range(len(q)):
         x, y = q[i], p[i]
@@ -68,7 +68,7 @@ def roll_each(q, p, curvature, frequency, h, decay, drift, steps):  # type: igno
 
 
 @numba.njit
-def roll_block(q, p, curvature, frequency, h, decay, drift, steps):  # type: ignore[no-untyped-def]
+def roll_block(q, p, curvature, frequency, h, decay, drift, steps):
     """Take a step of all trajectories, then the next step: independent sines follow each other and overlap in the processor."""
     for i in range(len(q)):
         p[i] -= 0.5 * h * (2.0 * curvature * q[i] + frequency * math.sin(frequency * q[i]))
@@ -81,14 +81,14 @@ def roll_block(q, p, curvature, frequency, h, decay, drift, steps):  # type: ign
 
 
 @numba.njit
-def roll_blocks(q, p, curvature, frequency, h, decay, drift, steps):  # type: ignore[no-untyped-def]
+def roll_blocks(q, p, curvature, frequency, h, decay, drift, steps):
     """Roll block after block."""
     for start in range(0, len(q), BLOCK):
         roll_block(q[start : start + BLOCK], p[start : start + BLOCK], curvature, frequency, h, decay, drift, steps)
 
 
 @numba.njit(parallel=True)
-def roll_parallel(q, p, curvature, frequency, h, decay, drift, steps):  # type: ignore[no-untyped-def]
+def roll_parallel(q, p, curvature, frequency, h, decay, drift, steps):
     """Roll the blocks on all of numba's threads."""
     for block in numba.prange((len(q) + BLOCK - 1) // BLOCK):
         start = block * BLOCK

@@ -231,7 +231,7 @@ def arms_table(results: dict[tuple[str, float], list[Outcome]]) -> Table:
                     "time": round(float(np.median(one.switched[fired])), 2) if fired.any() else float("nan"),
                     "gradients": round(float(one.nfev.mean()), 1),
                     "most": int(one.nfev.max()),
-                    "forbidden": one.forbidden,
+                    "forbidden": one.forbidden if one.forbidden >= 0 else float("nan"),
                 }
             )
     return rows_to_table(lines)
