@@ -64,10 +64,10 @@ class Config:
     seed: int = 0
     steps: tuple[float, float] = (0.02, 0.25)
     samples: int = 32
-    reference_cases: int = 2_000
+    reference_cases: int = 1_000
     finer: int = 100
     cost_every: int = 10
-    chunk: int = 125
+    chunk: int = 250
 
 
 # --- the cases ------------------------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _draw(kind: str, rng: np.random.Generator, steps: tuple[float, float]) -> Ca
     goal = height * np.exp(rng.uniform(np.log(1e-6), np.log(0.9)))
     fraction = float(np.exp(rng.uniform(*np.log(steps))))
     h = fraction * 2 * np.pi / fastest
-    steps = int(np.ceil(min(rng.uniform(6.0, 10.0) * fastest / slowest, 12.0) / fraction))
+    steps = int(np.ceil(min(rng.uniform(6.0, 10.0) * fastest / slowest, 9.0) / fraction))
     return replace(one, p=tuple(map(float, p)), gamma=float(gamma), goal=float(goal), step=h, steps=steps, fraction=fraction)
 
 

@@ -2,8 +2,8 @@
 
 The cases of ``nothing_missed.py``, adaptive steps at rtol 1e-6, atol 1e-9. The truth of each is its own dense output, minimised between
 samples. scipy watches V - goal once without ending the run (every passage counts), and once as a terminal event, restarted from
-``y_events`` until the end of the span. torchdiffeq's ``odeint_event`` is restarted likewise; its first fire is compared. *again*: an event
-fires at its own restart, within 1e-9.
+``y_events`` until the end of the span. torchdiffeq's ``odeint_event`` is restarted likewise; its first fire alone is compared.
+*again*: runs in which an event fires at its own restart, within 1e-9; *stuck*: five times in a row.
 
     OMP_NUM_THREADS=1 python experiments/nothing_missed_peers.py [--cases 500] [--workers 2] [--seed 0]
 """
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from phdyn import runs
 
 RTOL, ATOL = 1e-6, 1e-9
 RESTARTS = 200
+STUCK = 5
+"""Fires at their own restart in a row after which a run is given up."""
 COUNTED = ("run_missed", "run_late", "passages", "missed", "late", "double", "false")
 AGAIN = 1e-9
 """An event within this time of its run's start has fired at its own restart."""
@@ -100,16 +102,25 @@ def scipy_row(case: Case, direction: int) -> dict[str, Any]:
         fires = fires[height(after) < case.goal]
     said = judge(found, fires / case.step, np.full(len(fires), case.goal), case.goal)
     event.terminal = True  # type: ignore[attr-defined]
-    t, x, again = 0.0, x0, 0
+    t, x, again, in_a_row = 0.0, x0, 0, 0
     for _ in range(RESTARTS):
         sol = solve_ivp(fun, (t, end), x, events=event, **options)
         if sol.status != 1:
             break
-        again += bool(t > 0 and sol.t_events[0][0] - t <= AGAIN)
+        repeated = bool(t > 0 and sol.t_events[0][0] - t <= AGAIN)
+        again, in_a_row = again + repeated, in_a_row + 1 if repeated else 0
         t, x = sol.t_events[0][0], sol.y_events[0][0]
-        if end - t < 1e-12 * end:
+        if end - t < 1e-12 * end or in_a_row == STUCK:
             break
-    return {"solver": f"scipy RK45, direction {direction}", **row_of(case, said), "again": again}
+    return {"solver": f"scipy RK45, direction {direction}", **row_of(case, said), "again": again, "stuck": int(in_a_row == STUCK)}
+
+
+def torch_dense(case: Case, fun: Any, x0: Any, end: float) -> Callable[[Any], Any]:
+    """Return the solution between many points of torchdiffeq's own interpolant."""
+    times = np.linspace(0.0, end, int(np.ceil(end / (case.step / case.fraction) * PER_PERIOD)) + 1)
+    y = odeint(fun, x0, torch.tensor(times), rtol=RTOL, atol=ATOL, method="dopri5").numpy()
+    spline = CubicHermiteSpline(times, y, np.stack([field(case)(0.0, x) for x in y]))
+    return lambda t: spline(t).T
 
 
 def torch_row(case: Case) -> dict[str, Any]:
@@ -131,22 +142,12 @@ def torch_row(case: Case) -> dict[str, Any]:
         return (height + 0.5 * case.k * (q[0] - q[1]) ** 2 if n == 2 else height) - case.goal
 
     def event(t: Any, x: Any) -> Any:  # odeint_event has no end of its own
-        return torch.where(t < end, excess(x), -torch.sign(start_sign))
-
-    def dense() -> Any:
-        """Return the solution between many points of torchdiffeq's own interpolant."""
-        times = np.linspace(0.0, end, int(np.ceil(end / (case.step / case.fraction) * PER_PERIOD)) + 1)
-        y = odeint(fun, x0, torch.tensor(times), rtol=RTOL, atol=ATOL, method="dopri5")
-        slopes = np.stack([field(case)(0.0, x) for x in y.numpy()])
-        spline = CubicHermiteSpline(times, y.numpy(), slopes)
-        return lambda t: spline(t).T
+        return torch.where(t < end, excess(x), -start_sign)
 
     x0 = torch.tensor([*case.q, *case.p], dtype=torch.float64)
-    t, x, again, first = 0.0, x0, 0, np.nan
+    t, x, again, in_a_row, first = 0.0, x0, 0, 0, np.nan
     for _ in range(RESTARTS):
-        start_sign = torch.sign(excess(x))
-        if start_sign == 0:
-            start_sign = torch.tensor(1.0, dtype=torch.float64)
+        start_sign = 2.0 * (excess(x) >= 0) - 1.0
         event_t, states = odeint_event(
             fun, x, torch.tensor(t, dtype=torch.float64), event_fn=event, rtol=RTOL, atol=ATOL, method="dopri5", odeint_interface=odeint
         )
@@ -155,11 +156,15 @@ def torch_row(case: Case) -> dict[str, Any]:
             break
         if t == 0:
             first = when
-        again += bool(t > 0 and when - t <= AGAIN)
+        repeated = bool(t > 0 and when - t <= AGAIN)
+        again, in_a_row = again + repeated, in_a_row + 1 if repeated else 0
+        if in_a_row == STUCK:
+            break
         t, x = max(when, np.nextafter(t, np.inf)), states[-1].detach()
     fires = np.array([] if np.isnan(first) else [first / case.step])
-    said = judge(truth(case, dense(), end)[:1], fires, np.full(len(fires), case.goal), case.goal)
-    return {"solver": "torchdiffeq dopri5 (first)", **row_of(case, said), "again": again}
+    said = judge(truth(case, torch_dense(case, fun, x0, end), end), fires, np.full(len(fires), case.goal), case.goal)
+    said = replace(said, passages=min(said.passages, 1), missed=said.run_missed, late=said.run_late)
+    return {"solver": "torchdiffeq dopri5 (first)", **row_of(case, said), "again": again, "stuck": int(in_a_row == STUCK)}
 
 
 def row_of(case: Case, said: Any) -> dict[str, Any]:
@@ -184,7 +189,8 @@ def table_of(rows: list[dict[str, Any]]) -> Any:
         for name, group in [*((kind, [row for row in own if row["kind"] == kind]) for kind in KINDS), ("all", own)]:
             line = {"solver": solver, "cases": name, "runs": len(group), "entering": sum(row["passages"] > 0 for row in group)}
             line |= {key: sum(row[key] for row in group) for key in COUNTED}
-            lines.append(line | {"runs_again": sum(row["again"] > 0 for row in group), "fires_again": sum(row["again"] for row in group)})
+            line |= {"again": sum(row["again"] > 0 for row in group), "stuck": sum(row["stuck"] for row in group)}
+            lines.append(line)
     return columns(lines)
 
 
