@@ -141,30 +141,36 @@ class GoalWatch(Watch):
         return False
 
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:
-        """See Watch."""
-        level, side, height = self.level[ids], self.side[ids], step.V1
-        suspect = (side > 0) & ((height <= level) | may_dip(step, level))
-        below = side < 0
-        if active is not None:
-            suspect &= active
-            below = below & active
-        if below.any():
-            suspect |= below & (height <= level) & may_rise(step, level)
-        nearer = height < self.closest[ids]
-        if active is not None:
-            nearer &= active
-        if nearer.any():
-            self._approach_some(np.flatnonzero(nearer), height, step.t1, ids)
-        moved = (side <= 0) & ~suspect & (height != level) & ((height > level) != (side > 0))
-        if active is not None:
-            moved &= active
-        if moved.any():
-            places = np.flatnonzero(moved)
-            self.hold(places if isinstance(ids, slice) else ids[places], np.where(height[places] > level[places], 1, -1))
+        """See Watch; a test that few rows pass is made before one that costs more."""
+        if active is None or np.count_nonzero(active) == len(active):
+            return self._suspected(step, np.arange(len(self.level)) if isinstance(ids, slice) else ids, ids)
+        places = np.flatnonzero(active)
+        suspect = np.zeros(len(active), dtype=bool)
+        mine = places if isinstance(ids, slice) else ids[places]
+        suspect[places] = self._suspected(step.ends(places), mine, mine)
         return suspect
 
-    def _approach_some(self, places: Rows, height: Any, t: Any, ids: Any) -> None:
-        self._approach(height[places], t if np.ndim(t) == 0 else t[places], places if isinstance(ids, slice) else ids[places])
+    def _suspected(self, step: Step, mine: Rows, ids: Any) -> Any:
+        """Return what is suspected of trajectories all of which are watched."""
+        level, side, height = self.level[ids], self.side[ids], step.V1
+        suspect = height <= level
+        above = side > 0
+        turning = above & ~suspect & may_turn(step, 1.0)
+        suspect &= above
+        if turning.any():
+            some = np.flatnonzero(turning)
+            suspect[some] = may_dip(step.ends(some), level[some])
+        below = ~above & (side < 0) & (height <= level)
+        if below.any():
+            some = np.flatnonzero(below)
+            suspect[some] = may_rise(step.ends(some), level[some])
+        nearer = np.flatnonzero(height < self.closest[ids])
+        if len(nearer):
+            self._approach(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
+        moved = np.flatnonzero(~above & ~suspect & (height != level) & ((height > level) | (side == 0)))
+        if len(moved):
+            self.hold(mine[moved], np.where(height[moved] > level[moved], 1, -1))
+        return suspect
 
     # --- location -------------------------------------------------------------------------------------------------------------
     def locate(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
@@ -264,6 +270,13 @@ class GoalWatch(Watch):
         located.enter(rows, theta, part, g, np.abs(g) > self.rounding(inside.ids[rows]))
 
 
+def may_turn(step: Step, sign: float) -> Any:
+    """Say whether V (times ``sign``) may have a minimum inside the step: by its slopes at the ends, or since they do not explain it."""
+    h, change = step.t1 - step.t0, step.V1 - step.V0
+    fall0, fall1 = h * step.d0, h * step.d1
+    return ((sign * fall0 <= 0) & (sign * fall1 + step.lift() > 0)) | unresolved(fall0, fall1, change)
+
+
 def may_dip(step: Step, level: Any) -> Any:
     """Say whether V may reach the level inside the step, although both ends lie above it.
 
@@ -271,32 +284,28 @@ def may_dip(step: Step, level: Any) -> Any:
     ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope; four times that where
     the step is not explained) lets it.
     """
-    h, change = step.t1 - step.t0, step.V1 - step.V0
-    fall0, fall1 = h * step.d0, h * step.d1
-    coarse = unresolved(fall0, fall1, change)
-    maybe = ((fall0 <= 0) & (fall1 + step.lift() > 0)) | coarse
+    maybe = may_turn(step, 1.0)
     if maybe is False or not step.motion.has_split:
         return maybe
-    lowest = 0.5 * (step.V0 + step.V1 - abs(change))
-    return maybe & (lowest - (0.25 + 0.75 * coarse) * _reach(step, h) <= level)
+    lowest = 0.5 * (step.V0 + step.V1 - abs(step.V1 - step.V0))
+    return maybe & (lowest - _reach(step) <= level)
 
 
 def may_rise(step: Step, level: Any) -> Any:
     """Say whether V may rise above the level inside the step, although both ends lie at or below it; see ``may_dip``."""
-    h, change = step.t1 - step.t0, step.V1 - step.V0
-    fall0, fall1 = h * step.d0, h * step.d1
-    coarse = unresolved(fall0, fall1, change)
-    maybe = ((fall0 >= 0) & (fall1 - step.lift() < 0)) | coarse
+    maybe = may_turn(step, -1.0)
     if maybe is False or not step.motion.has_split:
         return maybe
-    highest = 0.5 * (step.V0 + step.V1 + abs(change))
-    return maybe & (highest + (0.25 + 0.75 * coarse) * _reach(step, h) >= level)
+    highest = 0.5 * (step.V0 + step.V1 + abs(step.V1 - step.V0))
+    return maybe & (highest + _reach(step) >= level)
 
 
-def _reach(step: Step, h: Any) -> Any:
-    """Return how far V comes in a step on straight lines."""
+def _reach(step: Step) -> Any:
+    """Return how far V is let come in a step: on straight lines with twice the mean slope, and farther where the ends do not explain it."""
+    h = step.t1 - step.t0
+    coarse = unresolved(h * step.d0, h * step.d1, step.V1 - step.V0)
     speed = (step.T0**0.5 + step.T1**0.5) * step.motion.quickness
-    return abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
+    return (0.25 + 0.75 * coarse) * abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
 
 
 def unresolved(fall0: Any, fall1: Any, change: Any) -> Any:

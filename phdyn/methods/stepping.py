@@ -11,6 +11,7 @@ makes a Step of some rows that owns its vectors: what is done about an event is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, Protocol
@@ -142,6 +143,13 @@ class Step:
         """
         raise TypeError("a step knows its rows")
 
+    def ends(self, rows: Array) -> Step:
+        """Return what is known of the ends of some rows, without the vectors: for tests of them alone."""
+        part = copy(self)
+        for name in _ENDS:
+            setattr(part, name, take_rows(getattr(self, name), rows))
+        return part
+
     def _take_numbers(self, of: Step, rows: Array) -> None:
         """Copy the numbers and the end of some rows of another step."""
         for name in _NUMBERS:
@@ -201,10 +209,8 @@ def turned(step: Step, share: float) -> Any:
     return share * weight * (step.slope1 + (step.slope0 * step.slope1) ** 0.5)
 
 
-_NUMBERS = (
-    *("t0", "t1", "V0", "V1", "T0", "T1", "d0", "d1", "slope0", "slope1", "dissipated", "supplied"),
-    *("x1", "g1", "f1"),
-)
+_ENDS = ("t0", "t1", "V0", "V1", "T0", "T1", "d0", "d1", "slope0", "slope1")
+_NUMBERS = (*_ENDS, "dissipated", "supplied", "x1", "g1", "f1")
 
 
 class FixedStepper(Protocol):
