@@ -392,6 +392,7 @@ class Ensemble:
                               " try a smaller step")
                 places, current = places[good], current.take(np.flatnonzero(good))
                 suspected, active = suspected[:, good], active[:, good]
+            self.nsteps[ids[places]] += 1
         back = np.flatnonzero(moved & self.live[ids])
         if len(back):
             step.put(rows[back], end.take(back).knot())

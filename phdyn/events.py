@@ -299,8 +299,8 @@ def _time_since(time: float, point: Point) -> float:
     return point.t - time
 
 
-def _norm_above(threshold: float, point: Point) -> float:
-    return float(torch.linalg.vector_norm(point.gradient)) - threshold
+def _norm_above(threshold: float, point: Point) -> Any:
+    return torch.linalg.vector_norm(point.gradient, dim=-1) - threshold
 
 
 def _climb(point: Point) -> float:
