@@ -30,6 +30,8 @@ from phdyn.transitions import Transition
 from phdyn.typing import Array
 
 _FIRST_LOOK = 64
+_ROUNDING = 1e-12
+"""A switch that is nearer to the end of a step than this share of it is at its end."""
 _MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "level", "now", "before", "turned", "touch")
 """What watches remember, of each trajectory."""
 
@@ -381,7 +383,7 @@ class Ensemble:
             end.put(places[cut], at)
             moved[places[cut]] = True
             going = self._fire(resolution, cut, at, mine)
-            rest = going & (resolution.theta[cut] < 1.0)
+            rest = going & (resolution.theta[cut] < 1.0) & (np.abs(step.t1 - at.t) > _ROUNDING * abs(step.t1 - step.t0))
             places, onward = places[cut[rest]], cut[rest]
             if not len(places):
                 break
