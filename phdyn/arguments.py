@@ -73,14 +73,16 @@ class Plan:
 
     @property
     def setting(self) -> str:
-        """Step or tolerances, as text."""
+        """Step or tolerances, or the steps of a method's own rule, as text."""
         c = self.control
+        if hasattr(self.method, "options"):
+            return f"first step {c.first_step:g}, longest {c.max_step:g}"
         return f"step {abs(c.step):g}" if c.step is not None else f"rtol {c.rtol:g}, atol {c.atol:g}"
 
     @property
     def heading(self) -> str:
         """Method, setting and precision, as the energy balance names them."""
-        order = f", order {self.method.order}" if self.method.fixed else ""
+        order = f", order {self.method.order}" if self.method.kind != "tolerance" else ""
         return f"{self.method.name}{order}, {self.setting}, {np.dtype(self.dtype).name}"
 
     @property
@@ -297,6 +299,8 @@ def _checked_control(
         if step is None:
             raise ArgumentError(f"method '{name}' takes fixed steps: pass step=...; phdyn.suggest_step(system, x0) proposes one")
         return Control(sign * _positive(step, "step"), t0, dense=dense)
+    if hasattr(method, "options"):
+        return _own_steps(method, t0, t_end, {"step": step, "rtol": rtol, "atol": atol}, max_step, first_step, dense)
     if step is not None:
         raise ArgumentError(f"method '{name}' chooses its steps: pass rtol and atol (or max_step), not step={step}")
     single = dtype == np.float32
@@ -308,6 +312,23 @@ def _checked_control(
         max_step = abs(t_end - t0) / 100
     bound = None if max_step is None or max_step == np.inf else _positive(max_step, "max_step")
     return Control(None, t0, rtol, atol, bound, None if first_step is None else _positive(first_step, "first_step"), dense=dense)
+
+
+def _own_steps(
+    method: Any, t0: float, t_end: float, others: dict[str, Any], max_step: Any, first_step: Any, dense: bool
+) -> Control:
+    """Return the control of a method whose steps follow a rule of its own: neither a grid nor a tolerance, and forward in time."""
+    name = method.name
+    for option, value in others.items():
+        if value is not None:
+            raise ArgumentError(f"the steps of method '{name}' follow a rule: pass {' or '.join(method.options)}, not {option}={value}")
+    if t_end < t0:
+        raise ArgumentError(f"method '{name}' goes forward in time only, not from {t0:g} to {t_end:g}")
+    longest = method.max_step if max_step is None else _positive(max_step, "max_step")
+    first = min(method.first_step, longest) if first_step is None else _positive(first_step, "first_step")
+    if first > longest:
+        raise ArgumentError(f"first_step={first:g} is longer than max_step={longest:g}")
+    return Control(None, t0, max_step=longest, first_step=first, dense=dense)
 
 
 def _positive(value: Any, name: str) -> float:

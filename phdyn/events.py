@@ -45,12 +45,12 @@ __all__ = [
     "terminal_count",
 ]
 
-_AUTOMATA = ("energy_conserving_descent", "uniting")
+_RULES = ("energy_conserving_descent", "fire", "uniting")
 
 
 def __getattr__(name: str) -> Any:
-    """Load the ready automata, which are made of systems, on first use."""
-    if name in _AUTOMATA:
+    """Load the ready rules, which are systems, on first use."""
+    if name in _RULES:
         return getattr(import_module("phdyn.rules"), name)
     raise AttributeError(f"module 'phdyn.events' has no attribute '{name}'")
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SHORT = 0.25
 """Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step."""
 
+_BEFORE_END = float(np.nextafter(1.0, 0.0))
+
 
 class Located:
     """Events of one watch inside a step: where each row's next one is.
@@ -128,7 +130,7 @@ def refine(watch: Watch, inside: Inside, rows: Rows, theta: Floats, after: Float
         g[go] = g_moved[kept]
         part.put(go, moved.take(kept))
     whole = part.t == inside.step_end()[rows]
-    return np.where(whole, 1.0, np.minimum((part.t - t0) / h, 1.0)), part, g
+    return np.where(whole, 1.0, np.minimum((part.t - t0) / h, _BEFORE_END)), part, g
 
 
 def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats, slope: Any, after: Floats) -> Floats:
@@ -173,5 +175,8 @@ def on_own_steps(watch: Watch, inside: Inside, rows: Rows) -> tuple[Floats, Part
     level = watch.levels(ids)
     zero, one = np.zeros(len(rows)), np.ones(len(rows))
     theta = roots(above, zero, one, inside.V0[rows] - level, inside.V1[rows] - level)
-    part = inside.until(theta, rows)
+    part = inside.end().take(rows)
+    within = np.flatnonzero(theta < 1.0)
+    if len(within):
+        part.put(within, inside.until(theta[within], rows[within]))
     return theta, part, watch.residual(inside, part, rows)

@@ -58,6 +58,12 @@ class Method(Protocol):
         "splitting", "runge-kutta" or "adaptive".
     fixed : bool
         Whether it takes ``step`` (True) or tolerances.
+
+    Notes
+    -----
+    A method whose steps follow a rule of its own, with neither a grid nor a tolerance, also has ``options``, the step options of
+    ``simulate`` that it takes, with its defaults of ``first_step`` and ``max_step``; ``systems``, what it moves, as text; and
+    ``braking_rule``, the name of the rule if it brakes: a system of the same ``braking_rule`` is moved by no other method.
     """
 
     @property

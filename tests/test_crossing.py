@@ -16,9 +16,10 @@ from scipy.optimize import minimize_scalar
 import phdyn
 from phdyn.crossing import may_dip
 from phdyn.events import Guard, TimeReached
-from phdyn.location import bracketed_root, cubic_root
+from phdyn.location import cubic_root
 from phdyn.methods import get
 from phdyn.potentials import MultiWell, Quadratic
+from phdyn.search import Known, lowest_inside, minima, roots
 
 FIXED = ("conformal-euler", "sgd", "strang", "blanes-moan-4", "rk4", "blanes-moan-6")
 ADAPTIVE = ("RK45", "DOP853", "LSODA", "Radau", "dopri5", "dopri8")
@@ -379,13 +380,45 @@ def test_the_root_of_the_cubic_takes_rows() -> None:
 
 
 def test_a_multiple_root_is_found() -> None:
-    assert abs(bracketed_root(lambda x: (x - 0.3) ** 3, 0.0, 1.0) - 0.3) < 1e-5  # cube root of the smallest difference
+    ends = (np.array([value]) for value in (0.0, 1.0, -(0.3**3), 0.7**3))
+    assert abs(roots(lambda x, rows: (x - 0.3) ** 3, *ends)[0] - 0.3) < 1e-5  # cube root of the smallest difference
+
+
+@given(st.lists(st.tuples(st.floats(0.05, 1.4), st.floats(-1.0, 0.0), st.floats(-0.02, 0.02)), min_size=1, max_size=20))
+def test_the_lowest_place_inside_is_found_with_few_values(rows: list[tuple[float, float, float]]) -> None:
+    """Cosines of up to a quarter of a period: whether they reach zero, and in how many values; each row as if it were alone."""
+    w, share, lift = np.array(rows).T
+    asked = np.zeros(len(w), dtype=int)
+
+    def height(theta: Any, some: Any) -> Any:
+        asked[some] += 1
+        return 1 - np.cos(w[some] * (theta + share[some])) + lift[some]
+
+    every = np.arange(len(w))
+    zero, one = np.zeros(len(w)), np.ones(len(w))
+    ends = height(zero, every), height(one, every)
+    slopes = w * np.sin(w * share), w * np.sin(w * (1 + share))
+    asked[:] = 0
+    _, least = lowest_inside(height, Known(*ends, *slopes), zero)
+    assert (least[lift > 1e-9] > 0).all() and (least[lift < -1e-9] <= 0).all()
+    assert asked.max() <= 8
+    for k in every[:3]:
+        pick = slice(k, k + 1)
+        alone = lowest_inside(lambda x, some, k=k: height(x, some + k), Known(*(a[pick] for a in (*ends, *slopes))), zero[pick])[1]
+        assert abs(alone[0] - least[k]) <= 1e-12
+
+
+@given(place=st.floats(0.05, 0.95), guess=st.floats(0.01, 0.99))
+def test_a_minimum_is_found_from_any_guess(place: float, guess: float) -> None:
+    theta, f = minima(lambda x, rows: np.cosh(3 * (x - place)), *(np.array([v]) for v in (0.0, 1.0, guess)), xtol=1e-9, most=60)
+    assert abs(theta[0] - place) < 1e-7 and abs(f[0] - 1) < 1e-13
 
 
 class _Ends:
     """The ends of a step, as the dip test sees them."""
 
     motion = SimpleNamespace(has_split=True, quickness=2**0.5)
+    lift = staticmethod(lambda: 0.0)
     t0, t1, h = 0.0, 1.0, 1.0
     T0 = T1 = 0.5
     slope0 = slope1 = 1.0

@@ -130,9 +130,10 @@ def test_zero_at_the_start_does_not_fire(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_touch_from_one_side_is_no_crossing(method: str) -> None:
+def test_a_touch_from_one_side_is_one_event(method: str) -> None:
     sol = free(method, 3.0, [event(lambda t, x: (t - 1.3) ** 2), event(lambda t, x: -((t - 1.3) ** 2))], step=0.4)
-    assert [len(times) for times in sol.t_events] == [0, 0]
+    assert [len(times) for times in sol.t_events] == [1, 1]
+    np.testing.assert_allclose(np.concatenate(sol.t_events), 1.3, rtol=0, atol=1e-6)  # the root of what is at rounding
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -184,7 +185,8 @@ def test_scipys_rational_problem(method: str, direction: int, forward: bool) -> 
     for ours, scipys in zip(mine.y_events, theirs.y_events, strict=True):
         np.testing.assert_allclose(ours.reshape(-1, 2), np.reshape(scipys, (-1, 2)), rtol=1e-11)
     if method != "Radau":  # scipy leaves out what its difference Jacobians cost
-        assert mine.nfev == theirs.nfev
+        looked_into = 3 * (len(mine.t) - 1) if method == "DOP853" else 0  # its own path inside a step costs three
+        assert theirs.nfev <= mine.nfev <= theirs.nfev + looked_into
 
 
 @pytest.mark.parametrize("method", ["rk4", "dopri5", "dopri8"])

@@ -26,7 +26,7 @@ from phdyn.motion import bind
 from phdyn.networks import mlp
 from phdyn.vectors import vectors_of
 
-ALL = phdyn.methods.names()
+ALL = tuple(phdyn.methods.table(HeavyBall(np.sin))["method"])
 ON_SYSTEMS = [name for name in ALL if phdyn.methods.get(name).fits(np.sin)]
 SPLITTINGS = [name for name in ALL if phdyn.methods.get(name).family == "splitting"]
 

@@ -217,7 +217,7 @@ def jumps(sol, times):
 
 
 @pytest.mark.parametrize("span", [(0.0, 3.0), (3.0, 0.0)])
-@pytest.mark.parametrize("name", phdyn.methods.names())
+@pytest.mark.parametrize("name", phdyn.methods.table(HeavyBall(np.sin))["method"])
 def test_a_pulse_into_a_ball_at_rest(name, span):
     """No method steps over a pulse of 1/200 of the span; its ends are step ends, forward and backward, and its work is counted.
 

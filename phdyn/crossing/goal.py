@@ -178,7 +178,7 @@ class GoalWatch(Watch):
         dips = (side > 0) & ~ends
         if dips.any():
             self._locate_dips(inside, rows[dips], after[dips], located)
-        humps = (side < 0) & (f1 <= 0)
+        humps = (side < 0) & (f1 <= 0) & (after == 0)  # what has fallen inside the step does not rise and fall again in it
         if humps.any():
             self._locate_humps(inside, rows[humps], after[humps], located)
 

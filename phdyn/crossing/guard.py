@@ -191,7 +191,7 @@ class GuardWatch(Watch):
     def _with_sides(self, inside: Inside, rows: Rows, after: Floats) -> Floats:
         """Find out on which side a guard is that was zero at the last probe, which shows soon after; return where to begin looking."""
         ids = inside.ids[rows]
-        unsure = np.flatnonzero(self.last[ids] == 0)
+        unsure = np.flatnonzero((self.last[ids] == 0) & (after == 0))
         if not len(unsure):
             return after
         soon = after.copy()
@@ -209,11 +209,16 @@ class GuardWatch(Watch):
         f_low, f_high, touched = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
         places, values = self._samples(inside, rows, after, guard)
         open_ = np.ones(count, dtype=bool)
+        resting, zeros = (self.last[ids] == 0) & (after > 0) & (side != 0), np.zeros(count, dtype=bool)
         place, f = places[:, 0], values[:, 0]
         for k in range(1, places.shape[1]):
             next_, g = places[:, k], values[:, k]
             sign = signs(g)
-            left = open_ & (sign != side)
+            zeros |= resting & (sign == 0)
+            leaves = resting & zeros & (sign != 0)
+            side[leaves] = sign[leaves]  # it has been zero since it fired, and shows a side again
+            resting &= sign == 0
+            left = open_ & (sign != side) & ~resting
             counts = left & (side != 0) & np.asarray(self.allowed(-side))
             low[counts], high[counts], f_low[counts], f_high[counts] = place[counts], next_[counts], f[counts], g[counts]
             open_ &= ~counts

@@ -6,6 +6,7 @@ import difflib
 from typing import Any
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
+from phdyn.methods.fire import Fire
 from phdyn.methods.runge_kutta import ButcherTableau
 from phdyn.methods.scipy_adaptive import DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK45_SCIPY
 from phdyn.methods.sgd import SgdMap
@@ -59,6 +60,7 @@ _BUILT_IN: tuple[Method, ...] = (
     RADAU_SCIPY,
     DOPRI5,
     DOPRI8,
+    Fire(),
 )
 _RECOMMENDED = ("strang", "blanes-moan-4", "blanes-moan-6", "rk4", "RK45", "DOP853", "Radau", "dopri5")
 _ALSO_KNOWN_AS = {"leapfrog": "strang", "verlet": "strang", "velocity-verlet": "strang"}
@@ -133,26 +135,35 @@ def table(system: Any = None, *, recommended: bool = False) -> Table:
     recommended : bool
         Only the eight that are recommended to start with.
     """
-    chosen = [m for m in _catalogue.values() if (system is None or m.fits(system)) and (not recommended or m.name in _RECOMMENDED)]
+    chosen = [m for m in _catalogue.values() if (system is None or takes(m, system)) and (not recommended or m.name in _RECOMMENDED)]
     return Table(
         {
             "method": [m.name for m in chosen],
             "order": [str(m.order) if m.name != "LSODA" else "1 to 12" for m in chosen],
             "gradients": [str(getattr(m, "stages", "adaptive")) for m in chosen],
             "balance": [m.kind for m in chosen],
-            "setting": ["step" if m.fixed else "rtol, atol" for m in chosen],
-            "systems": ["HeavyBall" if not m.fits(_EXAMPLE) else "all, and fun(t, x)" for m in chosen],
+            "setting": [", ".join(getattr(m, "options", ("step",) if m.fixed else ("rtol", "atol"))) for m in chosen],
+            "systems": [getattr(m, "systems", "all, and fun(t, x)" if m.fits(_EXAMPLE) else "HeavyBall") for m in chosen],
             "source": [m.source for m in chosen],
         }
     )
 
 
+def takes(method: Method, system: Any) -> bool:
+    """Say whether a method can move a system; one that a rule of iterates brakes is moved by the methods that apply this rule alone."""
+    return method.fits(system) and getattr(system, "braking_rule", "") in ("", getattr(method, "braking_rule", ""))
+
+
 def check_fit(method: Method, system: Any) -> None:
     """Raise when a method cannot integrate a system, naming those that can."""
-    if method.fits(system):
+    if takes(method, system):
         return
     kind = type(system).__name__ if isinstance(system, (HeavyBall, GradientFlow, PortHamiltonianSystem)) else "plain fun(t, x)"
-    fitting = ", ".join(m.name for m in _catalogue.values() if m.fits(system))
+    fitting = ", ".join(m.name for m in _catalogue.values() if takes(m, system))
+    if getattr(system, "braking_rule", ""):
+        raise ArgumentError(f"method '{method.name}' does not apply the rule that brakes {system!r}; it takes {fitting}")
+    if hasattr(method, "systems"):
+        raise ArgumentError(f"method '{method.name}' moves phdyn.{method.systems}, not a {kind}, which takes {fitting}")
     raise ArgumentError(f"method '{method.name}' needs positions and momenta (HeavyBall); a {kind} takes {fitting}")
 
 

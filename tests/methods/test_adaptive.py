@@ -267,4 +267,4 @@ def test_a_dense_jacobian_has_a_limit(name):
 
 
 def test_names_are_the_libraries():
-    assert set(ADAPTIVE) == {name for name in phdyn.methods.names() if not phdyn.methods.get(name).fixed}
+    assert set(ADAPTIVE) == {name for name in phdyn.methods.names() if phdyn.methods.get(name).kind == "tolerance"}

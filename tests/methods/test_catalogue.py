@@ -9,6 +9,7 @@ import phdyn
 from phdyn import ArgumentError, ArgumentTypeError, GradientFlow, HeavyBall, PortHamiltonianSystem, simulate
 from phdyn.methods import Splitting, get, names, register, table
 from phdyn.methods.catalogue import check_fit, resolve
+from phdyn.potentials import Quadratic
 
 BUILT_IN = {
     "explicit-euler": (1, 1),
@@ -22,6 +23,7 @@ BUILT_IN = {
     "rk4": (4, 4),
 }
 ADAPTIVE = {"RK45": 5, "DOP853": 8, "LSODA": 12, "Radau": 5, "dopri5": 5, "dopri8": 8}
+RULES = {"fire": 1}
 BALL = HeavyBall(lambda q: (q * q).sum(-1))
 PORT = PortHamiltonianSystem(np.eye(2), [[0, 1], [-1, 0]], np.zeros((2, 2)))
 
@@ -36,11 +38,13 @@ def catalogue(monkeypatch):
 
 
 def test_names_orders_and_costs():
-    assert set(names()) == {*BUILT_IN, *ADAPTIVE}
+    assert set(names()) == {*BUILT_IN, *ADAPTIVE, *RULES}
     for name, (order, stages) in BUILT_IN.items():
         assert (get(name).name, get(name).order, get(name).stages, get(name).fixed) == (name, order, stages, True)
     for name, order in ADAPTIVE.items():
         assert (get(name).name, get(name).order, get(name).fixed, get(name).kind) == (name, order, False, "tolerance")
+    for name, order in RULES.items():
+        assert (get(name).name, get(name).order, get(name).fixed, get(name).kind) == (name, order, False, "order")
     assert all(get(name).source for name in names())
 
 
@@ -106,7 +110,7 @@ def test_a_system_without_momenta_is_told_what_it_takes(system, kind, name):
     with pytest.raises(ArgumentError, match=rf"method '{name}' needs positions and momenta \(HeavyBall\); a {kind}") as caught:
         check_fit(get(name), system)
     offered = str(caught.value).split(" takes ")[1].split(", ")
-    assert offered == [n for n in names() if n not in BUILT_IN or n in ("explicit-euler", "rk4")]
+    assert offered == [n for n in names() if n in ADAPTIVE or n in ("explicit-euler", "rk4")]
     for offer in offered:
         check_fit(get(offer), system)
     check_fit(get(name), BALL)
@@ -122,7 +126,9 @@ def test_the_table():
     assert rows["rk4"].systems == "all, and fun(t, x)"
     assert len(table(recommended=True)) == 8
     assert set(table(PORT)["method"]) == {*ADAPTIVE, "explicit-euler", "rk4"}
-    assert set(table(BALL)["method"]) == set(names())
+    assert set(table(BALL)["method"]) == {*BUILT_IN, *ADAPTIVE}
+    assert (rows["fire"].gradients, rows["fire"].setting, rows["fire"].systems) == ("1", "first_step, max_step", "events.fire(potential)")
+    assert list(table(phdyn.events.fire(Quadratic([1.0])))["method"]) == ["fire"]
     assert "strang" in str(whole)
 
 

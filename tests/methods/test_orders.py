@@ -14,7 +14,7 @@ from phdyn import HeavyBall, simulate
 
 FIXED = [name for name in phdyn.methods.names() if phdyn.methods.get(name).fixed]
 SPLITTINGS = [name for name in FIXED if phdyn.methods.get(name).family == "splitting"]
-ADAPTIVE = [name for name in phdyn.methods.names() if not phdyn.methods.get(name).fixed]
+ADAPTIVE = [name for name in phdyn.methods.names() if phdyn.methods.get(name).kind == "tolerance"]
 WINDOW = (1e-12, 1e-4)
 
 # Spans and numbers of steps that put at least two pairs of errors into the window.
