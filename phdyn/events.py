@@ -291,7 +291,7 @@ def _span(numbers: Any) -> str:
     return f"{min(numbers):g}...{max(numbers):g}" if isinstance(numbers, tuple) else f"{numbers:g}"
 
 
-def _speeding(point: Point) -> float:
+def _speeding(point: Point) -> Any:
     return point.speeding
 
 

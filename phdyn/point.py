@@ -57,7 +57,7 @@ class Point:
         return self._motion.climb(self.t, self._x, self._motion_gradient())
 
     @property
-    def speeding(self) -> float:
+    def speeding(self) -> Any:
         """dT/dt along the motion: p/m . p'."""
         motion: Any = self._motion
         if not motion.has_split:
