@@ -255,11 +255,11 @@ def _check_events(system: Any, listed: list[Event], batch: int | None) -> bool:
     """Check that goals fit the run; say whether there is a black-box guard, which may be asked for anywhere in a step."""
     watched = [*(edge.event for edge in getattr(system, "transitions", [])), *listed]
     for event in watched:
-        _check_goal(event, batch)
+        check_goal(event, batch)
     return any(not isinstance(event, (LossGoal, Stagnation, Budget)) for event in watched)
 
 
-def _check_goal(event: Event, batch: int | None) -> None:
+def check_goal(event: Event, batch: int | None) -> None:
     """Check that goals of each trajectory fit the run."""
     goals = event.batch if isinstance(event, LossGoal) else None
     if goals is None or goals == batch:

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from phdyn.arguments import check_goal
+from phdyn.automaton import HybridAutomaton
 from phdyn.errors import ArgumentError
 from phdyn.events import LossGoal
-from phdyn.friction import ConstantFriction, SwitchedFriction
+from phdyn.friction import ConstantFriction, SwitchedFriction, check_rows
 from phdyn.merging import merge
 from phdyn.methods.catalogue import resolve
 from phdyn.motion import supports_rows
@@ -27,7 +29,10 @@ def batch_of(x0: Any) -> int | None:
     """Return the number of trajectories that x0 brings; None for one state."""
     if isinstance(x0, State):
         return x0.batch
-    shape = tuple(x0.shape) if isinstance(x0, torch.Tensor) else np.shape(x0)
+    try:
+        shape = tuple(x0.shape) if isinstance(x0, torch.Tensor) else np.shape(x0)
+    except ValueError:  # lists of different lengths, which are refused as x0
+        return None
     return shape[0] if len(shape) == 2 else None
 
 
@@ -62,12 +67,15 @@ def one_by_one(prepare: Any, system: Any, t_span: Any, x0: Any, options: dict[st
     if not method.fixed and options["t_eval"] is None and options["record"] != "ends":
         raise ArgumentError(f"the trajectories of a batch by '{method.name}' have no common grid: pass t_eval=..., or record=\"ends\"")
     count = batch_of(x0) or 0
-    solutions = []
+    if not count:
+        raise ArgumentError(f"x0 has shape {np.shape(x0)}: a batch has one trajectory or more")
+    _check_numbers(system, _listed(options["events"]), count)
+    solutions: list[Solution] = []
     for k in tqdm(range(count), disable=not progress, leave=False, desc="trajectories"):
         plan, start = prepare(of_trajectory(system, k), t_span, x0[k], **_of(options, k))
-        solutions.append(Run(plan, start, observables, progress=False).solve())
-    if not solutions:
-        raise ArgumentError(f"x0 has shape {np.shape(x0)}: a batch has one trajectory or more")
+        run = Run(plan, start, observables, progress=False)
+        run.interrupted = bool(solutions) and solutions[-1].status == -6  # those that wait end after a step
+        solutions.append(run.solve())
     return merge(solutions, t=_grid(t_span, options, fixed=method.fixed), system=system, label=f"{solutions[0].label}")
 
 
@@ -85,11 +93,21 @@ def _grid(t_span: Any, options: dict[str, Any], *, fixed: bool) -> Any:
 
 def _of(options: dict[str, Any], k: int) -> dict[str, Any]:
     """Return the options of one trajectory."""
-    events = options["events"]
-    if events is None or callable(events):
-        return options
-    several = list(events) if isinstance(events, (list, tuple)) else [events]
-    return {**options, "events": [_event_of(event, k) for event in several]}
+    return options if options["events"] is None else {**options, "events": [_event_of(event, k) for event in _listed(options["events"])]}
+
+
+def _listed(events: Any) -> list[Any]:
+    return [] if events is None else list(events) if isinstance(events, (list, tuple)) else [events]
+
+
+def _check_numbers(system: Any, events: list[Any], count: int) -> None:
+    """Check that rates and goals of each trajectory are as many as there are trajectories."""
+    parts = list(system.modes.values()) if isinstance(system, HybridAutomaton) else [system]
+    for part in parts:
+        for law in getattr(part, "laws", {}).values():
+            check_rows(law, count)
+    for event in [*(edge.event for edge in getattr(system, "transitions", [])), *events]:
+        check_goal(event, count)
 
 
 def _event_of(event: Any, k: int) -> Any:
@@ -98,6 +116,11 @@ def _event_of(event: Any, k: int) -> Any:
 
 def of_trajectory(system: Any, k: int) -> Any:
     """Return the system of trajectory k: rates and goals that a batch has one each of are its own."""
+    if isinstance(system, HybridAutomaton):
+        whole = copy(system)
+        whole.modes = {name: of_trajectory(part, k) for name, part in system.modes.items()}
+        whole.transitions = [replace(edge, event=_event_of(edge.event, k)) for edge in system.transitions]
+        return whole
     if not isinstance(system, HeavyBall):
         return system
     own = copy(system)

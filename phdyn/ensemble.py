@@ -7,7 +7,7 @@ trajectory that ends (a terminal event, a failure, a spent budget) is taken out 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from phdyn.arguments import Plan
 from phdyn.closing import frozen, not_reached, warn_of
 from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance
-from phdyn.errors import ArgumentError, EnergyBalanceError
+from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
 from phdyn.inside import ManyInside, Part
 from phdyn.interruption import Interruption
 from phdyn.methods.stepping import Step
@@ -30,6 +30,14 @@ from phdyn.transitions import Transition
 from phdyn.typing import Array
 
 _FIRST_LOOK = 64
+_ROUNDING = 1e-12
+"""A switch that is nearer to the end of a step than this share of it is at its end."""
+Ender = Callable[[Rows, Halt], None]
+"""Ends some rows of a step."""
+
+_THEN = "{then}"
+"""In a message, the time at which a trajectory has ended."""
+
 _MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "level", "now", "before", "turned", "touch")
 """What watches remember, of each trajectory."""
 
@@ -73,13 +81,13 @@ class Ensemble:
         self.messages: dict[int, str] = {}
         self.exception: BaseException | None = None
         self.nsteps = np.zeros(count, dtype=np.int64)
-        self.steps = 0
+        self.steps = self.cuts = 0
         self.switched = np.zeros(count, dtype=np.int64)
         self.switches: list[dict[str, Any]] = []
         self.events: list[list[tuple[Rows, Floats, Array]]] = [[] for _ in plan.events]
         self.buffered: list[tuple[int, Rows, Floats, Array]] = []
         self.times, self.states, self.modes = [plan.t0], [self.x.copy()], [self.mode.copy()]
-        self.failed = np.zeros(count, dtype=bool)
+        self.failed, self.sound = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
         self.step: Step | None = None
         self.accepted = plan.t0
         self.looked, self.warned, self.interrupted, self.shrunk = _FIRST_LOOK, False, False, False
@@ -105,22 +113,37 @@ class Ensemble:
 
     def _begin(self) -> None:
         """Look at the start: here the user's functions are called for the first time, and what they raise propagates."""
-        plan, knot, every = self.plan, self.knot, np.arange(self.count)
+        plan, knot = self.plan, self.knot
         self.watches = [watch(edge.event, self.motion, self._reference(), count=self.count, transition=edge) for edge in plan.transitions]
         self.watches += [watch(e, self.motion, self._reference(), count=self.count, index=k) for k, e in enumerate(plan.events)]
-        good = self._finite(knot.V + knot.T, knot.g)
-        if not good.all():
-            for k in np.flatnonzero(~good):
-                what = f"loss is {knot.V[k]:g}" if not np.isfinite(knot.V[k]) else "the state or its derivative is not finite (nan or inf)"
-                self._end(np.array([k]), -2, f"{what} at t = {knot.t:g}, the start: check the data and the initial parameters")
+        good = np.isfinite(knot.V + knot.T) & np.asarray(self.motion.vectors.finite(knot.g))
+        self.sound = good
+        for k in np.flatnonzero(~good):
+            what = f"loss is {knot.V[k]:g}" if not np.isfinite(knot.V[k]) else "the state or its derivative is not finite (nan or inf)"
+            self._end(np.array([k]), -2, f"{what} at t = {knot.t:g}, the start: check the data and the initial parameters")
         for one in self.watches:
-            one.start(self.motion, knot, every)
+            self._start_watch(one, knot)
         if plan.before is not None:
             self._take_up(plan.before)
         else:
             self._refuse_goals_already_met()
+        self._look_at_budgets(plan.t0)
         if self.shrunk:
             self._shrink(knot)
+
+    def _start_watch(self, one: Watch, knot: Knot) -> None:
+        """Take the sides of a guard at the start; where it is not a number the trajectory ends there."""
+        rows = np.flatnonzero(self.live)
+        while len(rows):
+            every = len(rows) == self.count
+            try:
+                one.start(self.motion if every else self.motion.take(rows), knot if every else knot.take(rows), rows)
+                return
+            except Halt as halt:
+                if halt.rows is None:
+                    raise
+                self._end(np.asarray(halt.rows), halt.status, halt.message)
+                rows = np.flatnonzero(self.live)
 
     def _reference(self) -> Any:
         """Return V at the start of each run; what is not finite ends its trajectory, and has no reduction."""
@@ -153,13 +176,16 @@ class Ensemble:
                 violated = self._look()
         except _Violated as caught:
             violated = caught.balance
+            self._keep_last()
+        except EnergyWarning:  # the user has made warnings errors
+            raise
         except KeyboardInterrupt:
-            self._end_all(-6, "interrupted after t = {t:.6g}: sol.state goes on from there")
+            self._end_all(-6, f"interrupted after t = {_THEN}: sol.state goes on from there")
         except Halt as halt:
             self._end_all(halt.status, halt.message)
         except Exception as error:  # noqa: BLE001 (whatever the user's functions raise, once the run is under way)
             self.exception = error
-            self._end_all(-7, f"your function raised {type(error).__name__} after t = {{t:.6g}}: {error}")
+            self._end_all(-7, f"your function raised {type(error).__name__} after t = {_THEN}: {error}")
         return violated
 
     def _march_to(self, stop: float) -> None:
@@ -176,7 +202,16 @@ class Ensemble:
             if self.shrunk:
                 self._shrink(self.knot)
             elif self.steps == steps or 0 < abs(stop - self.knot.t) <= rounding:
-                self.knot.t = stop
+                self._close(stop)
+
+    def _close(self, stop: float) -> None:
+        """Be at a stop that rounding keeps the run from."""
+        knot = self.knot
+        knot.t = stop
+        self.account.post(stop, self._whole(knot.T), self._whole(knot.V), 0.0, 0.0, live=self.live.copy())
+        self._keep_states(knot.x, stop)
+        if self.plan.record == "states":
+            self._record(stop)
 
     def _shrink(self, knot: Knot) -> None:
         """Go on with the trajectories that have not ended."""
@@ -197,59 +232,53 @@ class Ensemble:
         if not isinstance(self.ids, slice) and self.ids.shape != np.shape(step.V1):
             raise TypeError("a step has the rows that go on")
         self.nsteps[self.ids] += 1
-        good = self._finite(step.V1 + step.T1, step.g1) & (step.slope1 < np.inf)
+        good = self._finite(step)
         if not good.all():
-            self._fail(step, np.flatnonzero(~good))
-        suspected, active = self._suspected(step)
+            rows = np.flatnonzero(~good)
+            for row, what in zip(rows, _not_finite(step, rows), strict=True):
+                self._undo(step, np.array([row]), -2, what)
+        suspected, active = self._suspected(step, self.ids, lambda rows, halt: self._undo(step, rows, halt.status, halt.message))
         some = np.flatnonzero(suspected.any(axis=0))
         if len(some):
             self._resolve(step, some, suspected[:, some], active[:, some])
         self._accept(step)
         return self.shrunk
 
-    def _finite(self, height: Any, g: Any) -> Any:
-        return np.isfinite(height) & (np.asarray(self.motion.vectors.finite(g)) if not np.isfinite(height).all() else True)
+    @staticmethod
+    def _finite(step: Step) -> Any:
+        """Say of each row whether its energies and its gradient are finite; the gradient may be, and its square not."""
+        height, slope = step.V1 + step.T1, step.slope1
+        good = np.isfinite(height) & (slope < np.inf)
+        if good.all():
+            return good
+        return np.isfinite(height) & ((slope < np.inf) | ((slope == np.inf) & np.asarray(step.motion.vectors.finite(step.g1))))
 
     def _mine(self, rows: Rows) -> Rows:
         """Return which trajectories rows of the step are."""
         return rows if isinstance(self.ids, slice) else self.ids[rows]
 
-    def _suspected(self, step: Step) -> tuple[Any, Any]:
-        """Return which rows may hold an event of each watch, and which it watches."""
+    def _suspected(self, step: Step, ids: Any, end: Ender) -> tuple[Any, Any]:
+        """Return which rows may hold an event of each watch, and which it watches; ``end`` ends rows whose guard is not a number."""
         rows = len(np.asarray(step.V1))
         suspected, active = np.zeros((len(self.watches), rows), dtype=bool), np.ones((len(self.watches), rows), dtype=bool)
-        going = self.live[self.ids]
-        mode = self.mode[self.ids]
+        mode = self.mode[ids]
         for k, one in enumerate(self.watches):
+            going = self.live[ids]
             active[k] = going if one.source is None else going & (mode == self.names.index(one.source))
-            if active[k].any():
-                suspected[k] = self._asked(one, step, self.ids, active[k])
-        return suspected, active
-
-    def _asked(self, one: Watch, step: Step, ids: Any, active: Any) -> Any:
-        """Return what a watch suspects; where its guard is not a number the trajectory ends."""
-        try:
-            return one.suspected(step, ids, None if active.all() else active)
-        except Halt as halt:
-            if halt.rows is None:
-                raise
-            every = np.arange(self.count)[ids] if isinstance(ids, slice) else ids
-            bad = np.isin(every, halt.rows)
-            self._fail_rows(step, np.flatnonzero(bad), halt)
-            active &= ~bad
-            return self._asked(one, step, ids, active) if active.any() else active.copy()
+            while active[k].any():
+                try:
+                    suspected[k] = one.suspected(step, ids, None if active[k].all() else active[k])
+                    break
+                except Halt as halt:
+                    if halt.rows is None:
+                        raise
+                    bad = np.isin(np.arange(self.count)[ids], halt.rows)
+                    end(np.flatnonzero(bad), halt)
+                    active[k] &= ~bad
+        going = self.live[ids]
+        return (suspected, active) if going.all() else (suspected & going, active & going)
 
     # --- rows that end --------------------------------------------------------------------------------------------------------
-    def _fail(self, step: Step, rows: Rows) -> None:
-        """End trajectories whose step is not finite, where it began."""
-        heights = np.asarray(step.V1)[rows]
-        for row, height in zip(rows, heights, strict=True):
-            what = f"loss is {height:g}" if not np.isfinite(height) else "the gradient is not finite (nan or inf)"
-            self._undo(step, np.array([row]), -2, f"{what} after t = {{t:.6g}}: try a smaller step or tighter tolerances")
-
-    def _fail_rows(self, step: Step, rows: Rows, halt: Halt) -> None:
-        self._undo(step, rows, halt.status, halt.message)
-
     def _undo(self, step: Step, rows: Rows, status: int, message: str) -> None:
         """End trajectories at the start of a step; what it takes to know that is not counted."""
         counts = self.motion.counts
@@ -267,15 +296,30 @@ class Ensemble:
     def _end(self, ids: Rows, status: int, message: str) -> None:
         """Take trajectories out of the run."""
         self.live[ids], self.status[ids], self.shrunk = False, status, True
-        self.messages.update((int(k), message.format(t=self.t_end[k])) for k in ids)
+        self.messages.update((int(k), message.replace(_THEN, f"{self.t_end[k]:.6g}")) for k in ids)
 
     def _end_all(self, status: int, message: str) -> None:
         """End all trajectories that go on, where they are."""
-        if self.step is not None and self.accepted == self.step.t1:
-            self._keep_states(self.step.x1, self.step.t1)
-        elif self.step is not None:  # it failed midway
-            self._keep_states(self.step.start_as_kept().x, self.step.t0)
+        self._keep_last()
         self._end(np.flatnonzero(self.live), status, message)
+
+    def _keep_last(self) -> None:
+        """Write the states that were last accepted; a step that failed midway is undone."""
+        step = self.step
+        if step is None or self.plan.record == "states":  # they are written step by step
+            return
+        if self.accepted == step.t1:
+            self._keep_states(step.x1, step.t1)
+            return
+        counts = self.motion.counts
+        kept = counts.nfev.copy(), counts.max_nfev
+        counts.max_nfev = np.inf
+        try:
+            start = step.start()
+        except Exception:  # noqa: BLE001 (what failed in the step may fail again here)
+            start = step.start_as_kept()
+        counts.nfev[:], counts.max_nfev = kept
+        self._keep_states(start.x, self.accepted)
 
     # --- accepting ------------------------------------------------------------------------------------------------------------
     def _keep_states(self, x: Array, t: float) -> None:
@@ -297,14 +341,20 @@ class Ensemble:
         else:
             took = np.zeros(self.count, dtype=bool)
             took[self.ids] = True
-            self.account.post(step.t1, *(self._whole(part) for part in posted), live=took & ~self.failed)
+            took &= ~self.failed
+            if not took.any():  # nobody got to the end of the step
+                return
+            self.account.post(step.t1, *(self._whole(part) for part in posted), live=took)
         self.accepted = step.t1
         if self.plan.record == "states":
             self._keep_states(step.x1, step.t1)
-            self.times.append(step.t1)
-            self.states.append(self.x.copy())
-            self.modes.append(self.mode.copy())
+            self._record(step.t1)
         self._housekeeping(step)
+
+    def _record(self, t: float) -> None:
+        self.times.append(t)
+        self.states.append(self.x.copy())
+        self.modes.append(self.mode.copy())
 
     def _whole(self, part: Any) -> Any:
         """Return an array over all trajectories."""
@@ -326,20 +376,21 @@ class Ensemble:
             going = int(np.count_nonzero(self.live))
             mean = float(np.mean(step.V1)), float(np.mean(step.V1 + step.T1))
             self.progress.show(self.steps, step.t1, *mean, f"mean of {going}")
-        if self.motion.counts.max_nfev != np.inf or self.steps >= self.plan.max_steps:
-            self._look_at_budgets(step)
+        if self.motion.counts.max_nfev != np.inf or self.steps + self.cuts >= self.plan.max_steps:
+            self._keep_states(step.x1, step.t1)
+            self._look_at_budgets(step.t1)
 
-    def _look_at_budgets(self, step: Step) -> None:
+    def _look_at_budgets(self, t: float) -> None:
         """End trajectories that cannot pay for another step."""
-        if (self.plan.t_end - step.t1) * (self.plan.t_end - self.plan.t0) <= 0:
+        if (self.plan.t_end - t) * (self.plan.t_end - self.plan.t0) <= 0:
             return
-        self._keep_states(step.x1, step.t1)
         counts, ids = self.motion.counts, np.arange(self.count)[self.ids]
         spent = ids[self.live[ids] & (counts.nfev[ids] + self.method.stages > counts.max_nfev)]
         if len(spent):
             self._end(spent, -3, f"the budget of max_nfev={counts.max_nfev:g} gradient evaluations is spent")
-        if self.steps >= self.plan.max_steps:
-            self._end(ids[self.live[ids]], -3, f"the budget of max_steps={self.plan.max_steps} steps is spent at t = {step.t1:.6g}")
+        spent = ids[self.live[ids] & (self.nsteps[ids] >= self.plan.max_steps)]
+        if len(spent):
+            self._end(spent, -3, f"the budget of max_steps={self.plan.max_steps} steps is spent at t = {t:.6g}")
 
     def _look(self) -> EnergyBalance | None:
         """See whether the balances hold so far: warn once, or return what ``monitor`` does not stand."""
@@ -358,65 +409,79 @@ class Ensemble:
     def _resolve(self, step: Step, rows: Rows, suspected: Any, active: Any) -> None:
         """Resolve the step of some rows: cut, switch, take the rest of the step, and put the rows back."""
         step.hold()
-        part = step.take(rows)
-        end = Part(part.end(), part.dissipated, part.supplied)
-        places, current = np.arange(len(rows)), part
-        ids = self._mine(rows)
-        works = np.zeros((2, len(rows)))
-        moved = np.zeros(len(rows), dtype=bool)
-        while len(places):
-            mine = ids[places]
-            resolution = self._resolved(current, places, mine, suspected, active, step, rows)
-            on = self.live[mine]
-            free = np.flatnonzero((resolution.cutter < 0) & on)
-            cut = np.flatnonzero((resolution.cutter >= 0) & on)
-            if len(free):
-                resolution.passed(free)
-                self._arrive(end, places[free], current, free, works)
-            if not len(cut):
-                break
-            at = resolution.part(cut)
-            resolution.settle(cut, at)
-            works[:, places[cut]] += (at.dissipated, at.supplied)
-            end.put(places[cut], at)
-            moved[places[cut]] = True
-            going = self._fire(resolution, cut, at, mine)
-            rest = going & (resolution.theta[cut] < 1.0)
-            places, onward = places[cut[rest]], cut[rest]
-            if not len(places):
-                break
-            current, suspected, active = self._rest_of_step(current, onward, at.take(np.flatnonzero(rest)), step.t1, ids[places])
-            good = np.isfinite(current.V1 + current.T1) & (current.slope1 < np.inf)
-            if not good.all():
-                self._stop_at(ids[places[~good]], end.take(places[~good]), -2, "the loss or the gradient is not finite after t = {t:.6g}:"
-                              " try a smaller step")
-                places, current = places[good], current.take(np.flatnonzero(good))
-                suspected, active = suspected[:, good], active[:, good]
-        back = np.flatnonzero(moved & self.live[ids])
+        current = step.take(rows)
+        pieces = _Pieces(rows, self._mine(rows), Part(current.end(), current.dissipated, current.supplied))
+        places = np.arange(len(rows))
+        try:
+            while len(places):
+                resolution, cut, at = self._resolved(step, current, pieces, places, suspected, active)
+                if not len(cut):
+                    break
+                pieces.cut(places[cut], at)
+                going = self._fire(resolution, cut, at, pieces.ids[places])
+                going &= (resolution.theta[cut] < 1.0) & (np.abs(step.t1 - at.t) > _ROUNDING * abs(step.t1 - step.t0))
+                places, at = places[cut[going]], at.take(np.flatnonzero(going))
+                if len(places):
+                    kept, current, suspected, active = self._rest_of_step(at, step.t1, pieces.ids[places])
+                    places = places[kept]
+        except BaseException:
+            self._stay(step, pieces)
+            raise
+        self._put_back(step, pieces)
+
+    def _put_back(self, step: Step, pieces: _Pieces) -> None:
+        """Put rows that have been cut back where the step ends, with the work of all their pieces."""
+        rows, moved, live, end = pieces.rows, pieces.moved, self.live[pieces.ids], pieces.end
+        back, ended = np.flatnonzero(moved & live), np.flatnonzero(moved & ~live)
         if len(back):
             step.put(rows[back], end.take(back).knot())
-        every = np.flatnonzero(moved)
-        for name, work in zip(("dissipated", "supplied"), works, strict=True):
-            whole = np.array(np.broadcast_to(getattr(step, name), np.shape(step.V1)))
-            whole[rows[every]] = work[every]
-            setattr(step, name, whole)
-        ended = np.flatnonzero(moved & ~self.live[ids])
-        if len(ended):  # the account takes the trajectory's last energies
-            for name, value in (("V1", end.V), ("T1", end.T)):
-                whole = np.array(getattr(step, name))
-                whole[rows[ended]] = value[ended]
+        every, works = np.flatnonzero(moved), pieces.works
+        columns = (("dissipated", every, works[0]), ("supplied", every, works[1]), ("V1", ended, end.V), ("T1", ended, end.T))
+        for name, places, values in columns:  # the account takes the last energies of what has ended
+            if len(places):
+                whole = np.array(np.broadcast_to(getattr(step, name), np.shape(step.V1)))
+                whole[rows[places]] = values[places]
                 setattr(step, name, whole)
 
+    def _stay(self, step: Step, pieces: _Pieces) -> None:
+        """Leave trajectories where their step was last cut, the others at its start: what comes after has failed."""
+        self._keep_last()
+        some = np.flatnonzero(pieces.moved & self.live[pieces.ids])
+        if len(some):
+            ids, at = pieces.ids[some], pieces.end.take(some)
+            self.x[:, ids], self.t_end[ids] = self.motion.vectors.numpy(at.x).T, at.t
+            posted, live = np.zeros((4, self.count)), np.zeros(self.count, dtype=bool)
+            posted[:, ids], live[ids] = (at.T, at.V, *pieces.works[:, some]), True
+            self.account.post(float(step.t1), *posted, live=live)
+            if self.plan.record == "states":
+                self._record(float(step.t1))
+        self.step = None
+
     def _resolved(
-        self, current: Step, places: Rows, mine: Rows, suspected: Any, active: Any, step: Step, rows: Rows
-    ) -> Resolution:
-        """Resolve a step, again without the trajectories whose guard is not a number."""
+        self, step: Step, current: Step, pieces: _Pieces, places: Rows, suspected: Any, active: Any
+    ) -> tuple[Resolution, Rows, Any]:
+        """Resolve a step or its rest, again without the trajectories whose guard is not a number or whose budget is spent.
+
+        Returns
+        -------
+        resolution, cut, at
+            With the rows that are cut, and where (None: none is).
+        """
+        mine = pieces.ids[places]
+        counts = self.motion.counts
         memory = [{name: getattr(one, name)[mine].copy() for name in _MEMORY if hasattr(one, name)} for one in self.watches]
+        spent = counts.nfev[mine], counts.nvev[mine]
         while True:
             self.buffered.clear()
             resolution = Resolution(self.watches, list(active), ManyInside(current, mine), self._note)
             try:
                 resolution.run(list(suspected))
+                on = self.live[mine]
+                free, cut = np.flatnonzero((resolution.cutter < 0) & on), np.flatnonzero((resolution.cutter >= 0) & on)
+                at = resolution.part(cut) if len(cut) else None
+                if at is not None:
+                    resolution.settle(cut, at)
+                break
             except Halt as halt:
                 if halt.rows is None:
                     raise
@@ -424,24 +489,31 @@ class Ensemble:
                     for name, value in kept.items():
                         getattr(one, name)[mine] = value
                 bad = np.isin(mine, halt.rows)
-                self._undo(step, rows[places[bad]], halt.status, halt.message)
+                counts.nfev[mine[~bad]], counts.nvev[mine[~bad]] = (one[~bad] for one in spent)
+                self._lose(step, pieces, places[bad], halt)
                 suspected, active = suspected & ~bad, active & ~bad
-                continue
-            for index, who, t, x in self.buffered:
-                self.events[index].append((who, t, x))
-            return resolution
+        for index, who, t, x in self.buffered:
+            self.events[index].append((who, t, x))
+        if len(free):
+            resolution.passed(free)
+            taken = current if len(free) == len(mine) else current.take(free)
+            pieces.arrive(places[free], Part(taken.end(), taken.dissipated, taken.supplied))
+        return resolution, cut, at
+
+    def _lose(self, step: Step, pieces: _Pieces, places: Rows, halt: Halt) -> None:
+        """End trajectories where their step was last cut, or else where it began."""
+        moved = pieces.moved[places]
+        if (~moved).any():
+            self._undo(step, pieces.rows[places[~moved]], halt.status, halt.message)
+        if moved.any():
+            some = places[moved]
+            self.nsteps[pieces.ids[some]] -= 1
+            self._stop_at(pieces.ids[some], pieces.end.take(some), halt.status, halt.message)
 
     def _note(self, one: Watch, ids: Rows, part: Part) -> None:
         if one.index is not None:
             states = np.array(self.motion.vectors.numpy(part.x), dtype=self.plan.dtype)
             self.buffered.append((one.index, ids, part.t.copy(), states))
-
-    def _arrive(self, end: Part, places: Rows, current: Step, rows: Rows, works: Floats) -> None:
-        """Enter the ends of steps that nothing cuts."""
-        taken = current if len(rows) == len(np.asarray(current.V1)) else current.take(rows)
-        part = Part(taken.end(), taken.dissipated, taken.supplied)
-        end.put(places, part)
-        works[:, places] += (part.dissipated, part.supplied)
 
     def _fire(self, resolution: Resolution, cut: Rows, at: Part, mine: Rows) -> Any:
         """Switch the rows whose step is cut, or end them; return which of them go on."""
@@ -451,7 +523,7 @@ class Ensemble:
             one, ids, part = self.watches[k], mine[cut[some]], at.take(some)
             if one.transition is None:
                 going[some] = False
-                self._stop_at(ids, part, 1, f"event '{one.name}' ended the run at t = {{t:.6g}}")
+                self._stop_at(ids, part, 1, f"event '{one.name}' ended the run at t = {_THEN}")
             else:
                 self._switch(one, ids, part)
                 going[some] = self.live[ids]
@@ -468,7 +540,7 @@ class Ensemble:
         self.switched[ids] += 1
         spent = self.switched[ids] >= self.plan.max_switches
         if spent.any():
-            message = f"{self.plan.max_switches} switches (max_switches), the last at t = {{t:.6g}}: do the guards chatter?"
+            message = f"{self.plan.max_switches} switches (max_switches), the last at t = {_THEN}: do the guards chatter?"
             self._stop_at(ids[spent], part.take(np.flatnonzero(spent)), -4, message)
             ids, part = ids[~spent], part.take(np.flatnonzero(~spent))
         if edge.rebases:
@@ -497,39 +569,80 @@ class Ensemble:
         for other in self.watches:
             if other.transition is None or other.source != target:
                 continue
-            some = np.arange(len(ids))
-            motion = self._motion_of(ids)
-            other.start(motion, part.knot(), ids)
+            ids, part = self._started(other, ids, part)
             if other.event is fired.event:
                 other.hold(ids, fired.side[ids])
             elif isinstance(other, GoalWatch):
-                met = some[other.side[ids] <= 0]
-                if len(met):
+                met = other.side[ids] <= 0
+                if met.any():
                     other.fired[ids[met]] += 1
-                    self._switch(other, ids[met], part.take(met))
-                    rest = np.setdiff1d(some, met)
-                    ids, part = ids[rest], part.take(rest)
+                    self._switch(other, ids[met], part.take(np.flatnonzero(met)))
+                    ids, part = ids[~met], part.take(np.flatnonzero(~met))
             if not len(ids):
                 return
+
+    def _started(self, one: Watch, ids: Rows, part: Part) -> tuple[Rows, Part]:
+        """Take the sides of a guard where its mode is entered; return the trajectories that go on: where it is no number they end."""
+        while len(ids):
+            try:
+                one.start(self._motion_of(ids), part.knot(), ids)
+                break
+            except Halt as halt:
+                if halt.rows is None:
+                    raise
+                bad = np.isin(ids, halt.rows)
+                self._stop_at(ids[bad], part.take(np.flatnonzero(bad)), halt.status, halt.message)
+                ids, part = ids[~bad], part.take(np.flatnonzero(~bad))
+        return ids, part
 
     def _motion_of(self, ids: Rows) -> Any:
         rows = ids if isinstance(self.ids, slice) else np.searchsorted(self.ids, ids)
         return self.motion.take(rows)
 
-    def _rest_of_step(self, current: Step, rows: Rows, at: Part, t1: Any, ids: Rows) -> tuple[Step, Any, Any]:
-        """Take the rest of a step from where it was cut; return it with what the watches suspect of it, and the rows that they watch."""
-        motion = self._motion_of(ids)
-        knot = at.knot()
-        stepper = self.method.begin(motion, knot)
-        stepper.advance(knot.t, np.full(len(ids), t1), t1 - knot.t)
-        step = stepper.step
-        suspected, active = np.zeros((len(self.watches), len(ids)), dtype=bool), np.ones((len(self.watches), len(ids)), dtype=bool)
-        for k, one in enumerate(self.watches):
-            if one.source is not None:
-                active[k] = self.mode[ids] == self.names.index(one.source)
-            if active[k].any():
-                suspected[k] = one.suspected(step, ids, None if active[k].all() else active[k])
-        return step, suspected, active
+    def _rest_of_step(self, at: Part, t1: Any, ids: Rows) -> tuple[Rows, Any, Any, Any]:
+        """Take the rest of a step from where it was cut.
+
+        Returns
+        -------
+        kept, step, suspected, active
+            The places of those that could take it, the rest, what the watches suspect of it, and the rows that they watch.
+        """
+        counts = self.motion.counts
+
+        def stop(places: Rows, status: int, message: str) -> None:
+            self._stop_at(ids[places], at.take(places), status, message)
+
+        kept, step = np.arange(len(ids)), None
+        while step is None:
+            spent = counts.nfev.copy()
+            motion, knot = self._motion_of(ids[kept]), at.take(kept).knot()
+            stepper = self.method.begin(motion, knot)
+            try:
+                stepper.advance(knot.t, np.full(len(kept), t1), t1 - knot.t)
+                step = stepper.step
+            except Halt as halt:
+                if halt.rows is None:
+                    raise
+                bad = np.isin(ids[kept], halt.rows)
+                counts.nfev[ids[kept[~bad]]] = spent[ids[kept[~bad]]]
+                stop(kept[bad], halt.status, halt.message)
+                kept = kept[~bad]
+                if not len(kept):
+                    return kept, None, None, None
+        bad = ~self._finite(step)
+        if bad.any():
+            for place, what in zip(kept[bad], _not_finite(step, np.flatnonzero(bad)), strict=True):
+                stop(np.array([place]), -2, what)
+            kept, step = kept[~bad], step.take(np.flatnonzero(~bad))
+        self.nsteps[ids[kept]] += 1
+        self.cuts += 1
+
+        def lose(places: Rows, halt: Halt) -> None:
+            self.nsteps[ids[kept[places]]] -= 1
+            stop(kept[places], halt.status, halt.message)
+
+        suspected, active = self._suspected(step, ids[kept], lose)
+        return kept, step, suspected, active
 
     # --- the end --------------------------------------------------------------------------------------------------------------
     def _solution(self) -> Solution:
@@ -548,7 +661,7 @@ class Ensemble:
         y[:, :, -1] = self.x.T
         for array in (y, modes):
             array.flags.writeable = False
-        missed = [(one, np.flatnonzero(one.fired == 0)) for one in self.watches if isinstance(one, GoalWatch)]
+        missed = [(one, np.flatnonzero((one.fired == 0) & self.sound)) for one in self.watches if isinstance(one, GoalWatch)]
         zeros = np.zeros(self.count, dtype=np.int64)
         zeros.flags.writeable = False
         times, states = self._event_arrays()
@@ -663,6 +776,47 @@ def _near_misses(missed: Sequence[tuple[GoalWatch, Rows]]) -> Table:
             "time": joined([one.closest_time[rows] for one, rows in missed], float),
         }
     )
+
+
+def _not_finite(step: Step, rows: Rows) -> list[str]:
+    """Return what to say of rows of a step that are not finite."""
+    heights, energies = np.asarray(step.V1)[rows], np.asarray(step.V1 + step.T1)[rows]
+    whats = []
+    for height, energy in zip(heights, energies, strict=True):
+        what = "the gradient is not finite (nan or inf)" if np.isfinite(energy) else "the state is not finite (nan or inf)"
+        what = what if np.isfinite(height) else f"loss is {height:g}"
+        whats.append(f"{what} after t = {_THEN}: try a smaller step or tighter tolerances")
+    return whats
+
+
+class _Pieces:
+    """The pieces into which the steps of some rows are cut.
+
+    Attributes
+    ----------
+    rows, ids : (k,) arrays
+        Which rows of the step, and which trajectories.
+    end : Part
+        Where they stand.
+    works : (2, k) array
+        Dissipated and supplied work of the pieces so far.
+    moved : (k,) bool array
+        Whether the step was cut.
+    """
+
+    def __init__(self, rows: Rows, ids: Rows, end: Part) -> None:
+        self.rows, self.ids, self.end = rows, ids, end
+        self.works, self.moved = np.zeros((2, len(rows))), np.zeros(len(rows), dtype=bool)
+
+    def cut(self, places: Rows, part: Part) -> None:
+        """Enter pieces that end at an event."""
+        self.arrive(places, part)
+        self.moved[places] = True
+
+    def arrive(self, places: Rows, part: Part) -> None:
+        """Enter pieces."""
+        self.end.put(places, part)
+        self.works[:, places] += (part.dissipated, part.supplied)
 
 
 class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)

@@ -291,7 +291,7 @@ def _span(numbers: Any) -> str:
     return f"{min(numbers):g}...{max(numbers):g}" if isinstance(numbers, tuple) else f"{numbers:g}"
 
 
-def _speeding(point: Point) -> float:
+def _speeding(point: Point) -> Any:
     return point.speeding
 
 
@@ -299,8 +299,8 @@ def _time_since(time: float, point: Point) -> float:
     return point.t - time
 
 
-def _norm_above(threshold: float, point: Point) -> float:
-    return float(torch.linalg.vector_norm(point.gradient)) - threshold
+def _norm_above(threshold: float, point: Point) -> Any:
+    return torch.linalg.vector_norm(point.gradient, dim=-1) - threshold
 
 
 def _climb(point: Point) -> float:

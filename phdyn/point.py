@@ -31,15 +31,15 @@ class Point:
 
     @property
     def q(self) -> torch.Tensor:
-        """Positions."""
-        return self.x[: self._motion.dim]
+        """Positions; of a batch (k, n)."""
+        return self.x[..., : self._motion.dim]
 
     @property
     def p(self) -> torch.Tensor:
         """Momenta."""
         if not self._motion.has_split:
             raise ArgumentError(f"{self.system} has no momenta: use point.x")
-        return self.x[self._motion.dim :]
+        return self.x[..., self._motion.dim :]
 
     @property
     def potential(self) -> float:
@@ -57,13 +57,13 @@ class Point:
         return self._motion.climb(self.t, self._x, self._motion_gradient())
 
     @property
-    def speeding(self) -> float:
+    def speeding(self) -> Any:
         """dT/dt along the motion: p/m . p'."""
         motion: Any = self._motion
         if not motion.has_split:
             raise ArgumentError(f"{self.system} has no momenta, so no speed")
         push = motion.acceleration(self.t, self._x, self._motion_gradient())
-        return float(motion.vectors.dot(push, self._x[motion.dim :]))
+        return motion.vectors.dot(push, self._x[motion.dim :])
 
     @property
     def kinetic(self) -> float:

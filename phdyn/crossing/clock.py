@@ -51,8 +51,9 @@ class StagnationWatch(Watch):
             places = np.flatnonzero(active)
             mine = places if isinstance(ids, slice) else ids[places]
             due = np.zeros(len(active), dtype=bool)
-            fallen = self._progress(np.asarray(step.V1)[places], step.t1, mine)
-            due[places] = ~fallen & (np.abs(step.t1 - self.closest_time[mine]) >= self.event.patience)
+            t1 = step.t1 if np.ndim(step.t1) == 0 else step.t1[places]
+            fallen = self._progress(np.asarray(step.V1)[places], t1, mine)
+            due[places] = ~fallen & (np.abs(t1 - self.closest_time[mine]) >= self.event.patience)
             return due
         fallen = self._progress(np.atleast_1d(step.V1), step.t1, ids)
         return ~fallen & (np.abs(step.t1 - self.closest_time[ids]) >= self.event.patience)

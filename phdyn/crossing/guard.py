@@ -47,7 +47,8 @@ class GuardWatch(Watch):
         self.ours = isinstance(event, Guard)
         self.now, self.turned, self.touch = np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)
         self.before = np.zeros(count)
-        self.costly: bool | None = None
+        self.costly = False
+        self.probed = np.zeros(count, dtype=bool)
 
     # --- the guard ------------------------------------------------------------------------------------------------------------
     def _call(self, motion: Motion, t: Any, x: Any, known: Knot | None) -> Any:
@@ -234,8 +235,7 @@ class GuardWatch(Watch):
         """Return places (k, m) from ``after`` to the end of the step, and the guard there."""
         every = np.arange(len(rows))
         end = self.now[inside.ids[rows]]
-        if self.costly is None:
-            self.costly = self._costs(inside, rows, guard)
+        self._probe(inside, rows, guard)
         shares = np.linspace(0.0, 1.0, (2 if self.costly else _SAMPLES) + 1)
         places = after[:, None] + (1 - after)[:, None] * shares
         places[:, -1] = 1.0
@@ -245,13 +245,17 @@ class GuardWatch(Watch):
             values[:, k] = guard(places[:, k], every)
         return places, values
 
-    def _costs(self, inside: Inside, rows: Rows, guard: Any) -> bool:
-        """Say whether a look at the guard on the path costs an evaluation."""
-        one, motion = np.zeros(1, dtype=np.intp), inside.motion
-        inside.states(np.array([0.5]), rows[:1])  # the path itself may cost the gradient at the start of the step
+    def _probe(self, inside: Inside, rows: Rows, guard: Any) -> None:
+        """Find out whether a look at the guard on the path costs an evaluation; every trajectory pays for it once, as a single run does."""
+        new, motion = np.flatnonzero(~self.probed[inside.ids[rows]]), inside.motion
+        if not len(new):
+            return
+        half = np.full(len(new), 0.5)
+        inside.states(half, rows[new])  # the path itself may cost the gradient at the start of the step
         spent = np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev)
-        guard(np.array([0.5]), one)
-        return bool(np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev) > spent)
+        guard(half, new)
+        self.costly = bool(np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev) > spent)
+        self.probed[inside.ids[rows[new]]] = True
 
     def _follow(self, inside: Inside, rows: Rows, some: Rows, places: Floats, values: Floats, guard: Any, out: Any) -> None:
         """Follow the sample that is nearest to zero to the minimum beside it: a touch, or two crossings between samples."""
