@@ -194,6 +194,7 @@ class Ensemble:
         rounding = 1e-12 * max(abs(stop), abs(self.plan.t_end - self.plan.t0))
         while self.live.any() and (stop - self.knot.t) * sign > 0:
             steps, self.step = self.steps, None
+            self.knot.f = None  # the input may have jumped
             self.method.march(self.motion, self.knot, stop, self.observe, self.plan.control)
             last: Step | None = self.step
             if last is not None:
@@ -434,6 +435,7 @@ class Ensemble:
         rows, moved, live, end = pieces.rows, pieces.moved, self.live[pieces.ids], pieces.end
         back, ended = np.flatnonzero(moved & live), np.flatnonzero(moved & ~live)
         if len(back):
+            end.f = None  # not that of the mode before a switch at the end of the step
             step.put(rows[back], end.take(back).knot())
         every, works = np.flatnonzero(moved), pieces.works
         columns = (("dissipated", every, works[0]), ("supplied", every, works[1]), ("V1", ended, end.V), ("T1", ended, end.T))
@@ -616,6 +618,7 @@ class Ensemble:
         while step is None:
             spent = counts.nfev.copy()
             motion, knot = self._motion_of(ids[kept]), at.take(kept).knot()
+            knot.f = None  # the mode has changed
             stepper = self.method.begin(motion, knot)
             try:
                 stepper.advance(knot.t, np.full(len(kept), t1), t1 - knot.t)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from phdyn.crossing.watch import Watch
+from phdyn.crossing.watch import Watch, signs
 from phdyn.events import Budget, Stagnation
 from phdyn.inside import Inside
 from phdyn.location import Located
@@ -84,6 +84,13 @@ class BudgetWatch(Watch):
     def value(self, motion: Motion, knot: Knot, ids: Rows) -> Floats:
         """Return the gradients left."""
         return np.asarray(self.event.nfev - self._spent(ids), dtype=np.float64)
+
+    def start(self, motion: Motion, knot: Knot, ids: Rows) -> None:
+        """See Watch."""
+        self.side[ids] = self.last[ids] = signs(self.value(motion, knot, ids))
+
+    def settle(self, motion: Motion, knot: Knot, ids: Rows) -> None:
+        """See Watch; what another event inside the step has spent shows at the end of the next one."""
 
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:
         """See Watch."""
