@@ -24,7 +24,7 @@ from phdyn.motion import Halt, Knot
 from phdyn.progress import Progress
 from phdyn.resolution import Resolution
 from phdyn.search import Floats, Rows
-from phdyn.solution import Guarded, Solution, State
+from phdyn.solution import Guarded, Solution, State, recalled
 from phdyn.tables import SwitchTable, Table
 from phdyn.transitions import Transition
 from phdyn.typing import Array
@@ -152,9 +152,8 @@ class Ensemble:
     def _take_up(self, before: State) -> None:
         known = list(before.guards)
         for one in self.watches:
-            match = next((g for g in known if g.name == one.name), None)
+            match = recalled(known, one.name)
             if match is not None:
-                known.remove(match)
                 one.recall(match)
 
     def _refuse_goals_already_met(self) -> None:
@@ -273,7 +272,9 @@ class Ensemble:
                 except Halt as halt:
                     if halt.rows is None:
                         raise
-                    bad = np.isin(np.arange(self.count)[ids], halt.rows)
+                    bad = np.isin(np.arange(self.count)[ids], halt.rows) & active[k]
+                    if not bad.any():
+                        raise
                     end(np.flatnonzero(bad), halt)
                     active[k] &= ~bad
         going = self.live[ids]

@@ -205,9 +205,20 @@ def _end(run: Solution) -> tuple[float, float]:
     return float(energy.kinetic[-1]), float(energy.potential[-1])
 
 
+def _name(names: Sequence[str]) -> str:
+    return names[0] if len(set(names)) == 1 else f"{names[0]}...{names[-1]}"
+
+
 def _guards(states: Sequence[State]) -> tuple[Guarded, ...]:
-    """Return what each watch remembers, an array over the trajectories; every run has the same watches, in the same order."""
-    return tuple(
-        Guarded(watches[0].name, *(np.array([getattr(one, field.name) for one in watches]) for field in fields(Guarded)[1:]))
-        for watches in zip(*(one.guards for one in states), strict=True)
-    )
+    """Return what each watch remembers, an array over the trajectories; every run has the same watches, in the same order.
+
+    A run that could not start has none, and nothing to remember.
+    """
+    known = max((one.guards for one in states), key=len)
+    rows = [one.guards or tuple(Guarded(guard.name, 0, 0, 0) for guard in known) for one in states]
+    parts = []
+    for watches in zip(*rows, strict=True):
+        numbers = (np.array([getattr(one, field.name) for one in watches]) for field in fields(Guarded)[1:])
+        own = [one.name for one, state in zip(watches, states, strict=True) if state.guards]
+        parts.append(Guarded(_name(own), *numbers))
+    return tuple(parts)

@@ -21,7 +21,7 @@ from phdyn.progress import Progress
 from phdyn.recording import Observer, Recorder, show_in_module
 from phdyn.resolution import Resolution
 from phdyn.search import Rows
-from phdyn.solution import Guarded, Solution, State
+from phdyn.solution import Guarded, Solution, State, recalled
 from phdyn.tables import SwitchTable, Table
 from phdyn.transitions import Transition
 from phdyn.typing import Array
@@ -79,9 +79,8 @@ class Run:
             return
         known = list(before.guards)
         for one in self.watches:
-            match = next((g for g in known if g.name == one.name), None)
+            match = recalled(known, one.name)
             if match is not None:
-                known.remove(match)
                 one.recall(match)
 
     def _refuse_goals_already_met(self, *, fresh: bool) -> None:

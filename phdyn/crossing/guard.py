@@ -51,8 +51,8 @@ class GuardWatch(Watch):
         self.probed = np.zeros(count, dtype=bool)
 
     # --- the guard ------------------------------------------------------------------------------------------------------------
-    def _call(self, motion: Motion, t: Any, x: Any, known: Knot | None) -> Any:
-        """Return the guard at a state of a single run, or (k,) at those of some rows."""
+    def _call(self, motion: Motion, t: Any, x: Any, known: Knot | None, places: Any = None) -> Any:
+        """Return the guard at a state of a single run, or (k,) at those of some rows; elsewhere than at ``places`` it may be nan."""
         if motion.ids is None:
             number = self.event.function(Point(motion, t, x, known)) if self.ours else self.event(t, motion.vectors.numpy(x))
             g = self._number(motion, number, t)
@@ -65,6 +65,8 @@ class GuardWatch(Watch):
             states, times = np.ascontiguousarray(motion.vectors.numpy(x)), np.broadcast_to(t, (len(motion.ids),)).tolist()
             values = np.array([self._number(motion, self.event(*each), each[0]) for each in zip(times, states, strict=True)])
         bad = np.flatnonzero(np.isnan(values))
+        if places is not None and len(bad):
+            bad = np.intersect1d(bad, places)
         if len(bad):
             when = float(np.broadcast_to(t, values.shape)[bad[0]])
             raise Halt(-2, f"event '{self.name}' is nan at t = {when:.6g}", motion.ids[bad])
@@ -145,7 +147,7 @@ class GuardWatch(Watch):
             return suspect
         mine = places if isinstance(ids, slice) else ids[places]
         if self.ours or len(places) == len(suspect):
-            now = self.value(step.motion, step.end_view(), mine)[places]
+            now = self._call(step.motion, step.t1, step.x1, step.end_view() if step.g1 is not None else None, places)[places]
         else:  # a function is called for those rows alone that are watched
             now = self.value(step.motion.take(places), step.end_view().take(places), mine)
         before = self.now[mine]

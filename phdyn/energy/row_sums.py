@@ -78,7 +78,8 @@ class RowSums:
         square[1, 2] = square[2, 1] = cross[0]
         square[0, 2] = square[2, 0] = cross[1]
         mean = raw / weight if weight else raw
-        moments = square - np.outer(mean, mean) * weight
+        with np.errstate(over="ignore", invalid="ignore"):  # of what has run away
+            moments = square - np.outer(mean, mean) * weight
         moments[0, 1] = moments[1, 0] = np.nan  # nobody asks for it
         mean[0] += self.origin
         low, high = ([number[f"{name}_{end}"] for name in ("kinetic", "potential")] for end in ("low", "high"))

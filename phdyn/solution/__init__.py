@@ -3,6 +3,6 @@
 from phdyn.solution.dense import DenseOutput, DenseOutputs
 from phdyn.solution.file import load
 from phdyn.solution.result import Solution
-from phdyn.solution.state import Guarded, State
+from phdyn.solution.state import Guarded, State, recalled
 
-__all__ = ["DenseOutput", "DenseOutputs", "Guarded", "Solution", "State", "load"]
+__all__ = ["DenseOutput", "DenseOutputs", "Guarded", "Solution", "State", "load", "recalled"]

@@ -28,6 +28,20 @@ class Guarded:
         return Guarded(self.name, *(np.asarray(number)[k].item() if np.ndim(number) else number for number in numbers))
 
 
+def recalled(known: list[Guarded], name: str) -> Guarded | None:
+    """Take what the guard of a name remembers out of a list.
+
+    The goals of a batch are named after all of them: such a guard is known by its kind.
+    """
+    kind = name.partition("(")[0]
+    for fits in (lambda one: one.name == name, lambda one: "..." in one.name + name and one.name.partition("(")[0] == kind):
+        match = next(filter(fits, known), None)
+        if match is not None:
+            known.remove(match)
+            return match
+    return None
+
+
 @dataclass(frozen=True)
 class State:
     """All that a run needs to go on: ``simulate(system, (state.t, t_end), state, ...)``.
