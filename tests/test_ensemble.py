@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import phdyn
 from phdyn import ConstantFriction, GradientFlow, HeavyBall, LossGoal, NesterovFriction, ScheduledFriction, SwitchedFriction
+from phdyn.batches import of_trajectory
 from phdyn.events import Budget, GradientNorm, Guard, SpeedRestart, Stagnation, TimeReached, TurningPoint
 from phdyn.potentials import Himmelblau, MultiWell, Quadratic
 
@@ -132,6 +133,9 @@ FRICTIONS = {
     "ladder of each": SwitchedFriction(RATES, (0.5, RATES + 2), (LossGoal(EACH - 0.1), LossGoal(EACH))),
     "fallback, stagnation": SwitchedFriction(0.1, 3.0, LossGoal(0.999), fallback=Stagnation(0.5)),
     "fallback, time": SwitchedFriction(0.1, 3.0, LossGoal(0.999), fallback=TimeReached(1.234)),
+    "a ladder that falls back on one event": SwitchedFriction(
+        0.1, (0.5, 2.0), (LossGoal(0.9999), LossGoal(0.99999)), fallback=through(3.1)
+    ),
     "reexplore": SwitchedFriction(0.1, 3.0, LossGoal(0.9), reexplore=Stagnation(0.3137)),
     "reexplore of each": SwitchedFriction(0.1, 3.0, LossGoal(EACH), reexplore=Stagnation(0.3137)),
     "a guard": SwitchedFriction(0.1, 3.0, Guard(lambda point: point.kinetic - 20.0, name="fast", direction=1)),
@@ -147,7 +151,7 @@ FRICTIONS = {
 @pytest.mark.parametrize("friction", FRICTIONS)
 def test_frictions(friction: str) -> None:
     system = HeavyBall(Himmelblau(), friction=FRICTIONS[friction])
-    sol = same(system, (0.5, 3.0), HILLS, method="strang", step=0.02, atol=1e-11, rtol=1e-11)
+    sol = same(system, (0.5, 3.0), HILLS, method="strang", step=0.02, atol=1e-11, rtol=1e-11, counts="falls back" not in friction)
     assert isinstance(FRICTIONS[friction], SwitchedFriction) == bool(len(sol.switches))
     first = sol.switches.first()
     assert first.shape == (6,)
@@ -259,6 +263,13 @@ def test_a_switch_at_a_step_end() -> None:
     np.testing.assert_allclose(sol.p[:, 0, -1], p, rtol=5e-3)
 
 
+@pytest.mark.parametrize("method", ["strang", "rk4"])
+def test_a_clock_that_runs_out_at_a_step_end(method: str) -> None:
+    friction = SwitchedFriction(0.1, 3.0, LossGoal(0.9999), fallback=Stagnation(0.5))
+    sol = same(HeavyBall(BOWL, friction=friction), (0.0, 5.0), STATES, method=method, step=0.25, monitor=None)
+    assert len(sol.switches) == 5 and (sol.switches["time"] % 0.25 == 0).all()
+
+
 def test_the_switch_is_located_whatever_the_neighbours_do() -> None:
     """A trajectory is the same alone, and in any company and order."""
     system = HeavyBall(Himmelblau(), friction=BRAKE)
@@ -337,6 +348,18 @@ def test_one_trajectory_of_a_batch_goes_on_by_itself() -> None:
         np.testing.assert_allclose(rest.y[:, -1], whole.y[k, :, -1], rtol=1e-11, atol=1e-11)
         np.testing.assert_allclose(rest.energy.dissipated[-1], whole.energy.dissipated[k, -1], rtol=1e-11)
         np.testing.assert_allclose(rest.state.entered, whole.state.entered[k], rtol=1e-11)
+
+
+def test_goals_of_each_are_recalled_by_one_that_goes_on_by_itself() -> None:
+    """The goal of a trajectory has been re-based, to what the batch's state remembers."""
+    friction = SwitchedFriction(0.1, 3.0, LossGoal(EACH), reexplore=Stagnation(0.3137))
+    system = HeavyBall(Himmelblau(), friction=friction)
+    run = partial(phdyn.simulate, method="strang", step=0.02)
+    whole, half = run(system, (0.0, 3.0), HILLS), run(system, (0.0, 1.5), HILLS)
+    for k in range(6):
+        rest = run(of_trajectory(system, k), (1.5, 3.0), half.state[k])
+        np.testing.assert_allclose(rest.y[:, -1], whole.y[k, :, -1], rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(rest.state.guards[0].level, whole.state.guards[0].level[k], rtol=1e-11)
 
 
 def test_a_batch_is_saved_and_loaded(tmp_path: Path) -> None:
