@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
@@ -59,16 +60,9 @@ def titled(ax: Any, text: str) -> Figure:
     return figure
 
 
-class Bowl:
-    """V = sqrt(1 + q^2) - 1: a slope far from the minimum, a parabola of curvature 1 near it."""
-
-    dim = 1
-
-    def value(self, q: Any) -> Any:
-        return (q * q / (1 + np.sqrt(1 + q * q))).sum(-1)
-
-    def value_and_grad(self, q: Any) -> Any:
-        return self.value(q), q / np.sqrt(1 + q * q)
+def bowl(q: torch.Tensor) -> torch.Tensor:
+    """Return V = sqrt(1 + q^2) - 1: a slope far from the minimum, a parabola of curvature 1 near it."""
+    return (q * q / (1 + torch.sqrt(1 + q * q))).sum(-1)
 
 
 def ladder() -> Figure:
@@ -150,12 +144,12 @@ def modes() -> Figure:
 
 def united() -> Figure:
     """Nesterov, heavy ball, and both."""
-    V, x0 = Bowl(), at_rest([50.0])
+    x0 = at_rest([50.0])
     options: dict[str, Any] = {"method": "blanes-moan-4", "step": 0.05}
     runs = {
-        "Nesterov": simulate(HeavyBall(V, friction=NesterovFriction(3.0, restart=1.0)), (0.0, 60.0), x0, **options),
-        "heavy ball": simulate(HeavyBall(V, friction=2.0), (0.0, 60.0), x0, **options),
-        "united": simulate(uniting(V, inner=1.0, outer=10.0, friction=2.0), (0.0, 60.0), x0, **options),
+        "Nesterov": simulate(HeavyBall(bowl, friction=NesterovFriction(3.0, restart=1.0)), (0.0, 60.0), x0, **options),
+        "heavy ball": simulate(HeavyBall(bowl, friction=2.0), (0.0, 60.0), x0, **options),
+        "united": simulate(uniting(bowl, inner=1.0, outer=10.0, friction=2.0), (0.0, 60.0), x0, **options),
     }
     return titled(plots.plot_loss(runs, x="time"), "United at ◆: as fast as Nesterov, as still as heavy ball")
 

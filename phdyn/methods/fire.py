@@ -68,10 +68,11 @@ class Fire:
         descent, knot, first = _Descent(motion, control), start, True
         while knot.t < t_end:
             p, lost = knot.x[motion.dim :], 0.0
+            slope = float(descent.dot(knot.g, knot.g))
             if not (first and knot.T == 0.0):
-                p, lost = descent.brake(p, knot.g)
+                p, lost = descent.brake(p, knot.g, slope)
             first = False
-            h = descent.time_step(knot, t_end)
+            h = descent.time_step(knot, slope, t_end)
             t1 = knot.t + h if h < t_end - knot.t else t_end
             step = descent.leap(knot, p, lost, h, t1)
             if observe(step):
@@ -91,10 +92,10 @@ class _Descent:
         # ASE's scalar product; a splitting's BLAS may round otherwise
         self.dot: Callable[[Array, Array], Any] = np.vdot if isinstance(motion.vectors, NumpyVectors) else motion.vectors.dot
 
-    def brake(self, p: Array, g: Array) -> tuple[Array, float]:
-        """Apply the rule to a momentum: return the new one, and the energy that it takes."""
+    def brake(self, p: Array, g: Array, slope: float) -> tuple[Array, float]:
+        """Apply the rule to a momentum: return the new one, and the energy that it takes; ``slope`` is |g|^2."""
         system, a = self.system, self.mixing
-        power, slope, square = -float(self.dot(g, p)), float(self.dot(g, g)), float(self.dot(p, p))
+        power, square = -float(self.dot(g, p)), float(self.dot(p, p))
         if not (power > 0.0 and slope > 0.0):
             self.h, self.mixing, self.downhill = self.h * system.cut, system.mixing, 0
             return 0.0 * p, square / 2
@@ -104,10 +105,9 @@ class _Descent:
         self.downhill += 1
         return (1.0 - a) * p - a * g / steepness * speed, a * (1.0 - a) * (square - speed * power / steepness)
 
-    def time_step(self, knot: Knot, t_end: float) -> float:
+    def time_step(self, knot: Knot, slope: float, t_end: float) -> float:
         """Return the next time step; where there is neither momentum nor force it takes the rest of the span."""
         rest = t_end - knot.t
-        slope = float(self.dot(knot.g, knot.g))
         if self.h >= rest or (slope == 0.0 and knot.T == 0.0):
             return rest
         if knot.t + self.h == knot.t:
