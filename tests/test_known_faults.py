@@ -429,9 +429,9 @@ def test_one_guard_with_two_roots_a_few_ulps_apart(kind: str, name: str) -> None
     for apart in (1, 2, 5):
         a, b = 1.1, ulps(1.1, apart)
         sol = drift(kind, name, (0.0, 3.0), event(lambda t, x, a=a, b=b: (t - a) * (t - b) * (2.3 - t)), 0.5)
-        close = [t for t in sol.t_events[0] if t < 2]
-        assert 1 <= len(close) <= 2
-        close(close, 1.1, atol=1e-7)
+        early = [t for t in sol.t_events[0] if t < 2]
+        assert 1 <= len(early) <= 2
+        close(early, 1.1, atol=1e-7)
         close(sol.t_events[0][-1], 2.3, atol=1e-12)
 
 

@@ -1,8 +1,8 @@
 """Guards that are black boxes: a Guard, or scipy's ``event(t, x)``, probed at step ends and on the path inside.
 
 A change of sign at the ends is a crossing; the path is sampled for the first. Where the sign is the same at both ends, the guard may have
-touched zero or crossed it twice: where its last two differences let it turn inside the step, and it is nearer to zero than twice what it
-changes in a step, the path is sampled too, and the smallest sample followed to its minimum.
+touched zero or crossed it twice: where it is nearer to zero than twice what it changes in a step, the path is sampled too, and the guard
+followed to where it turns between samples.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from phdyn.crossing.samples import Found, scan, turns
 from phdyn.crossing.watch import Watch, signs
 from phdyn.errors import ArgumentError
 from phdyn.events import Event, Guard
@@ -28,7 +29,10 @@ _SAMPLES = 16
 """Samples of a guard on the path."""
 
 _APART = 1e-6
-"""Touches closer than this share of a step are one."""
+"""Roots of one guard closer than this share of a step are one."""
+
+_CONFIRMED = 1e-6
+"""A root on the path is one of the method's own steps where corrections leave no more than this share of the guard's size in the step."""
 
 
 class GuardWatch(Watch):
@@ -110,13 +114,16 @@ class GuardWatch(Watch):
         """See Watch; what was only touched keeps its side."""
         self.fired[ids] += 1
         self.left[ids] -= 1
-        side = np.where(touched, self.side[ids], -self.side[ids])
-        self.side[ids] = side
-        self.last[ids] = np.where((residual == 0) | touched, 0, side)
+        self.side[ids] = np.where(touched, self.side[ids], -self.side[ids])
+        self.last[ids], self.before[ids] = 0, residual
 
     def stand(self, ids: Rows, residual: Floats) -> None:
         """See Watch."""
         self.now[ids], self.turned[ids] = residual, np.nan
+
+    def hold(self, ids: Rows, side: Any) -> None:
+        """See Watch; it stands at its zero."""
+        self.side[ids], self.last[ids] = side, 0
 
     def passed(self, motion: Motion, knot: Knot, ids: Rows) -> None:
         """See Watch; the guard is known."""
@@ -133,8 +140,8 @@ class GuardWatch(Watch):
         sign, side = (now > 0) - (now < 0), int(self.side[0])
         if sign != side:
             return True
-        near = min(abs(before), abs(now)) <= 2 * max(abs(change), abs(turned) if turned == turned else 0.0)
-        if near and may_turn(before, now, turned, change):
+        near = turned != turned or min(abs(before), abs(now)) <= 2 * max(abs(change), abs(turned))
+        if near and may_be_zero(before, now, turned, change, costly=self.costly):
             return True
         self.side[0], self.last[0] = sign or side, sign
         return False
@@ -154,7 +161,7 @@ class GuardWatch(Watch):
         change, turned = now - before, self.turned[mine]
         self.before[mine], self.now[mine], self.turned[mine] = before, now, change
         sign, side = signs(now), self.side[mine]
-        suspect[places] = (sign != side) | may_turn(before, now, turned, change)
+        suspect[places] = (sign != side) | may_be_zero(before, now, turned, change, costly=self.costly)
         passed = mine[~suspect[places]]
         self.last[passed] = sign[~suspect[places]]
         return suspect
@@ -164,10 +171,9 @@ class GuardWatch(Watch):
         """See Watch.
 
         A guard on t, q and p costs nothing on the path: samples find the first of several roots there. One that needs V or its gradient
-        costs an evaluation each time; it gets a rough root, which the method's own partial steps correct (V and the gradient are known at
-        their ends).
+        costs an evaluation each time; it gets few samples and a rough root, which the method's own partial steps correct (V and the
+        gradient are known at their ends).
         """
-        after = self._with_sides(inside, rows, after)
         ids = inside.ids[rows]
 
         def guard(theta: Floats, some: Rows) -> Floats:
@@ -180,70 +186,34 @@ class GuardWatch(Watch):
                 values[within] = self._call(motion, t, x, None)
             return values
 
-        low, high, f_low, f_high, touched = self._brackets(inside, rows, after, guard)
-        crossed = np.flatnonzero(np.isfinite(high) & ~touched)
-        if len(crossed):
-            self._enter_crossings(inside, rows, crossed, after, guard, (low, high, f_low, f_high), located)
-        only = np.flatnonzero(touched)
-        if len(only):
-            theta, part, g = self._there(inside, rows[only], high[only])
-            self.touch[ids[only]] = part.t
-            located.enter(rows[only], theta, part, g, True)
-
-    def _with_sides(self, inside: Inside, rows: Rows, after: Floats) -> Floats:
-        """Find out on which side a guard is that was zero at the last probe, which shows soon after; return where to begin looking."""
-        ids = inside.ids[rows]
-        unsure = np.flatnonzero((self.last[ids] == 0) & (after == 0))
-        if not len(unsure):
-            return after
-        soon = after.copy()
-        soon[unsure] += _SOON * (1 - after[unsure])
-        motion, t, x = inside.states(soon[unsure], rows[unsure])
-        self.side[ids[unsure]] = signs(np.atleast_1d(self._call(motion, t, x, None)))
-        return soon
-
-    def _brackets(self, inside: Inside, rows: Rows, after: Floats, guard: Any) -> tuple[Floats, Floats, Floats, Floats, Any]:
-        """Return, for each row, the first bracket in which the guard leaves its side in a direction that counts, or a touch."""
-        count = len(rows)
-        ids = inside.ids[rows]
-        side = self.side[ids].astype(np.int8)
-        low, high = np.array(after), np.full(count, np.inf)
-        f_low, f_high, touched = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
         places, values = self._samples(inside, rows, after, guard)
-        open_ = np.ones(count, dtype=bool)
-        resting, zeros = (self.last[ids] == 0) & (after > 0) & (side != 0), np.zeros(count, dtype=bool)
-        place, f = places[:, 0], values[:, 0]
-        for k in range(1, places.shape[1]):
-            next_, g = places[:, k], values[:, k]
-            sign = signs(g)
-            zeros |= resting & (sign == 0)
-            leaves = resting & zeros & (sign != 0)
-            side[leaves] = sign[leaves]  # it has been zero since it fired, and shows a side again
-            resting &= sign == 0
-            left = open_ & (sign != side) & ~resting
-            counts = left & (side != 0) & np.asarray(self.allowed(-side))
-            low[counts], high[counts], f_low[counts], f_high[counts] = place[counts], next_[counts], f[counts], g[counts]
-            open_ &= ~counts
-            passed = left & ~counts & (sign != 0)
-            side[passed] = sign[passed]
-            place, f = next_, g
-        self.side[ids] = side
-        turning = open_ & (side != 0) & np.asarray(self.allowed(-side))
-        if turning.any():
-            self._follow(inside, rows, np.flatnonzero(turning), places, values, guard, (low, high, f_low, f_high, touched))
-        return low, high, f_low, f_high, touched
+        found = scan(places, values, self.side[ids], self.last[ids] == 0, self.allowed)
+        self._follow(inside, rows, places, values, found, guard)
+        self.side[ids] = found.side
+        crossed = np.flatnonzero(np.isfinite(found.high) & ~found.touched)
+        if len(crossed):
+            self._enter_crossings(inside, rows, crossed, after, guard, found, np.abs(values).max(axis=1), located)
+        only = np.flatnonzero(found.touched)
+        if len(only):
+            part, g = self._there(inside, rows[only], found.high[only])
+            self.touch[ids[only]] = part.t
+            located.enter(rows[only], found.high[only], part, g, True)
 
     def _samples(self, inside: Inside, rows: Rows, after: Floats, guard: Any) -> tuple[Floats, Floats]:
-        """Return places (k, m) from ``after`` to the end of the step, and the guard there."""
-        every = np.arange(len(rows))
-        end = self.now[inside.ids[rows]]
+        """Return places (k, m) from ``after`` to the end of the step, and the guard there; soon after a zero it shows its side."""
+        every, ids = np.arange(len(rows)), inside.ids[rows]
         self._probe(inside, rows, guard)
         shares = np.linspace(0.0, 1.0, (2 if self.costly else _SAMPLES) + 1)
-        places = after[:, None] + (1 - after)[:, None] * shares
+        places = after[:, None] + (1 - after)[:, None] * np.insert(shares, 1, 0.0)
         places[:, -1] = 1.0
         values = np.empty_like(places)
-        values[:, -1] = end
-        for k in range(places.shape[1] - 1):
+        values[:, 0] = values[:, 1] = self.before[ids]
+        values[:, -1] = self.now[ids]
+        resting = np.flatnonzero(self.last[ids] == 0)
+        if len(resting):
+            places[resting, 1] += _SOON * (1 - after[resting])
+            values[resting, 1] = guard(places[resting, 1], resting)
+        for k in range(2, places.shape[1] - 1):
             values[:, k] = guard(places[:, k], every)
         return places, values
 
@@ -259,84 +229,96 @@ class GuardWatch(Watch):
         self.costly = bool(np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev) > spent)
         self.probed[inside.ids[rows[new]]] = True
 
-    def _follow(self, inside: Inside, rows: Rows, some: Rows, places: Floats, values: Floats, guard: Any, out: Any) -> None:
-        """Follow the sample that is nearest to zero to the minimum beside it: a touch, or two crossings between samples."""
-        low, high, f_low, f_high, touched = out
-        ids = inside.ids[rows[some]]
-        side = self.side[ids].astype(np.float64)
-        heights = side[:, None] * values[some]
-        numbers = np.arange(heights.shape[1])
-        since = np.where(heights > 0, -1, numbers).max(axis=1) + 1  # from here on it is on its side
-        some, side, heights, since = (a[since < len(numbers)] for a in (some, side, heights, since))
+    def _follow(self, inside: Inside, rows: Rows, places: Floats, values: Floats, found: Found, guard: Any) -> None:
+        """Follow the guard where it may turn at zero between samples: to a touch, or to two crossings, of which the first that counts."""
+        some, left, lowest, right = turns(places, values, found)
         if not len(some):
             return
-        ids = inside.ids[rows[some]]
-        heights = np.where(numbers < since[:, None], np.inf, heights)
-        best = np.argmin(heights, axis=1)
-        left = places[some, np.maximum(best - 1, since)]
-        right = places[some, np.minimum(best + 1, places.shape[1] - 1)]
-        guess = np.clip(places[some, best], left + 0.1 * (right - left), right - 0.1 * (right - left))
+        z_left, z_right, sides = places[some, left], places[some, right], found.sides[some, lowest]
+        zero = 64 * EPS * np.abs(np.where(np.isfinite(values[some]), values[some], 0.0)).max(axis=1)
 
         def height(theta: Floats, which: Rows) -> Floats:
-            size: Floats = side[which] * guard(theta, some[which])
+            size: Floats = sides[which] * guard(theta, some[which])
             return size
 
-        theta, f = minima(height, left, right, guess, xtol=1e-9, most=12 if self.costly else 60)
-        least = heights[np.arange(len(some)), best]
-        theta, f = np.where(least < f, places[some, best], theta), np.minimum(f, least)
-        scale = np.abs(np.where(np.isfinite(heights), heights, 0.0)).max(axis=1)
+        guess = np.clip(places[some, lowest], z_left + 0.1 * (z_right - z_left), z_right - 0.1 * (z_right - z_left))
+        theta, f = minima(height, z_left, z_right, guess, xtol=1e-9, enough=-2 * zero, most=12 if self.costly else 60)
         times = inside.t0[rows[some]] + theta * inside.h[rows[some]]
-        apart = ~(np.abs(times - self.touch[ids]) <= _APART * np.abs(inside.h[rows[some]]))
-        zero = (np.abs(f) <= 64 * EPS * scale) & apart & (theta > places[some, 0] + _APART)
-        through = (f < 0) & ~zero
-        touched[some[zero]], high[some[zero]] = True, theta[zero]
-        at = some[through]
-        before = np.maximum(best - 1, since)[through]
-        low[at], f_low[at] = places[at, before], values[at, before]
-        high[at], f_high[at] = theta[through], (side * f)[through]
+        apart = ~(np.abs(times - self.touch[inside.ids[rows[some]]]) <= _APART * np.abs(inside.h[rows[some]]))
+        falling, rising = (np.broadcast_to(np.asarray(self.allowed(sign)), sides.shape) for sign in (-sides, sides))
+        touched = (np.abs(f) <= zero) & apart & (theta > places[some, 0] + _APART) & falling
+        through = (f < -zero) & (falling | rising)
+        row, c = np.unique(np.where(touched | through, some, -1), return_index=True)
+        row, c = row[row >= 0], c[row >= 0]
+        later = ~(touched | falling)[c]  # only where it comes back does it count
+        found.touched[row], found.from_zero[row] = touched[c], False
+        found.side[row] = np.where(later, -sides[c], sides[c])
+        found.low[row], found.high[row] = np.where(later, theta[c], z_left[c]), np.where(later, z_right[c], theta[c])
+        bottom = (sides * f)[c]
+        found.f_low[row] = np.where(later, bottom, values[row, left[c]])
+        found.f_high[row] = np.where(later, values[row, right[c]], bottom)
 
     def _enter_crossings(
-        self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, guard: Any, brackets: Any, located: Located
+        self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, guard: Any, found: Found, scale: Floats, located: Located
     ) -> None:
-        """Enter the roots in brackets."""
-        low, high, f_low, f_high = (part[crossed] for part in brackets)
+        """Enter the roots in brackets, where the method's own steps confirm what the path says."""
+        low, high, f_low, f_high = (part[crossed] for part in (found.low, found.high, found.f_low, found.f_high))
+        zero = np.where(found.from_zero[crossed], low, np.nan)  # the root known there is divided out
+        side = found.side[crossed].astype(np.float64)
 
-        def within(theta: Floats, some: Rows) -> Any:
-            return guard(theta, crossed[some])
+        def function(theta: Floats, some: Rows) -> Floats:
+            g: Floats = guard(theta, crossed[some])
+            return np.where(np.isnan(zero[some]), g, g / (theta - zero[some]))
 
-        side = self.side[inside.ids[rows[crossed]]]
-        begun = signs(f_low) == side
-        theta = np.array(low)
-        fine = np.flatnonzero(begun)
-        if len(fine):
+        with np.errstate(invalid="ignore"):
+            f_high = np.where(np.isnan(zero), f_high, f_high / (high - zero))
+            f_low = np.where(np.isnan(zero), f_low, side * np.abs(f_high))
+        theta = roots(function, low, high, f_low, f_high, 1e-2 if self.costly else 4 * EPS)
+        fresh = np.flatnonzero(~(theta - zero <= _APART))  # not the root divided out, again
+        crossed, theta, high = crossed[fresh], theta[fresh], high[fresh]
+        if not len(crossed):
+            return
+        slope = self._slopes(inside, rows, crossed, theta, guard, found)
+        place, part, g = refine(self, inside, rows[crossed], theta, after[crossed], slope)
+        kept = self._confirmed(inside, rows[crossed], high, g, found.side[crossed], scale[crossed])
+        located.enter(rows[crossed[kept]], place[kept], part.take(kept), g[kept], False)
 
-            def function(places: Floats, some: Rows) -> Floats:
-                g: Floats = within(places, fine[some])
-                return g
-
-            tolerance = 1e-2 if self.costly else 4 * EPS
-            theta[fine] = roots(function, low[fine], high[fine], f_low[fine], f_high[fine], tolerance)
-        every = np.arange(len(crossed))
+    def _slopes(self, inside: Inside, rows: Rows, crossed: Rows, theta: Floats, guard: Any, found: Found) -> Floats:
+        """Return the guard's rates at roots: by a difference on the path, or those of the brackets where each look costs an evaluation."""
         h = inside.h[rows[crossed]]
         if self.costly:
-            slope = (f_high - f_low) / ((high - low) * h)
-        else:
-            a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
-            slope = (within(b, every) - within(a, every)) / ((b - a) * h)
-        place, part, g = refine(self, inside, rows[crossed], theta, after[crossed], slope)
-        located.enter(rows[crossed], place, part, g, False)
+            return (found.f_high - found.f_low)[crossed] / ((found.high - found.low)[crossed] * h)
+        a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
+        return (guard(b, crossed) - guard(a, crossed)) / ((b - a) * h)
 
-    def _there(self, inside: Inside, rows: Rows, theta: Floats) -> tuple[Floats, Any, Floats]:
-        """Return the partial steps to places of a touch."""
+    def _confirmed(self, inside: Inside, rows: Rows, high: Floats, g: Floats, side: Any, scale: Floats) -> Rows:
+        """Return the places of roots that the method's own steps have too.
+
+        They do where corrections led to it, and where the end of the step shows it. Elsewhere a coarse step's path may turn where the
+        method does not: a partial step to behind the root tells.
+        """
+        ends = signs(self.now[inside.ids[rows]]) != side
+        unsure = np.flatnonzero(~ends & ~(np.abs(g) <= _CONFIRMED * scale))
+        kept = np.ones(len(rows), dtype=bool)
+        if len(unsure):
+            part = inside.until(high[unsure], rows[unsure])
+            kept[unsure] = signs(self.residual(inside, part, rows[unsure])) != side[unsure]
+        return np.flatnonzero(kept)
+
+    def _there(self, inside: Inside, rows: Rows, theta: Floats) -> tuple[Part, Floats]:
+        """Return the partial steps to places of a touch, and the guard at their ends."""
         part = inside.end().take(rows)
         within = np.flatnonzero(theta < 1.0)
         if len(within):
             part.put(within, inside.until(theta[within], rows[within]))
-        return theta, part, self.residual(inside, part, rows)
+        return part, self.residual(inside, part, rows)
 
 
-def may_turn(before: Any, now: Any, turned: Any, change: Any) -> Any:
-    """Say whether a guard with the same sign at both ends of a step may have been zero inside.
+def may_be_zero(before: Any, now: Any, turned: Any, change: Any, *, costly: bool) -> Any:
+    """Say whether a guard with the same sign at both ends of a step may have been zero inside: whether to look.
+
+    It may where it is nearer to zero than twice what it changes in a step, and where the step before is not known. Where each look costs an
+    evaluation, it must also be able to turn.
 
     Parameters
     ----------
@@ -344,15 +326,20 @@ def may_turn(before: Any, now: Any, turned: Any, change: Any) -> Any:
         The guard at both ends.
     turned, change : float or (k,) array
         How much it changed in the step before (nan: not known) and in this one.
+    costly : bool
+        Whether each look costs an evaluation.
 
     Notes
     -----
     A minimum of its size inside means that it first nears zero and then leaves it. By differences its slopes at the ends are
     ``(turned + change)/2`` and ``change + (change - turned)/2``; half of the larger difference is what they may be wrong by.
     """
-    near = np.minimum(abs(before), abs(now)) <= 2 * np.maximum(abs(change), np.where(turned == turned, abs(turned), 0.0))
+    known = turned == turned
+    near = np.minimum(abs(before), abs(now)) <= 2 * np.maximum(abs(change), np.where(known, abs(turned), 0.0))
+    if not costly:
+        still = (before == 0) & (change == 0) & (turned == 0)
+        return (near | ~np.asarray(known)) & ~np.asarray(still)
     toward = np.where(now > 0, 1.0, -1.0)
     start, end = 0.5 * toward * (turned + change), toward * (1.5 * change - 0.5 * turned)
     doubt = 0.5 * np.maximum(abs(turned), abs(change))
-    turns = ~((start > doubt) | (end < -doubt))  # true where the step before is not known
-    return near & turns
+    return near & ~((start > doubt) | (end < -doubt))  # true where the step before is not known

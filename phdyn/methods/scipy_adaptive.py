@@ -85,8 +85,7 @@ class ScipyAdaptive:
             work = None
             if carries_work:
                 work, total = tuple(state[size:] - total), state[size:]
-            uses_own = control.dense or not on_system
-            step = KnotStep(motion, knot, end, _no_step, _interpolant(solver, size) if uses_own else None)
+            step = KnotStep(motion, knot, end, _no_step, _interpolant(solver, size))
             step.again = resolving(self, motion, knot, control) if on_system else _on_interpolant(step)
             if observe(with_work(step, work)):
                 return
