@@ -1,8 +1,8 @@
 """Guards that are black boxes: a Guard, or scipy's ``event(t, x)``, probed at step ends and on the path inside.
 
 A change of sign at the ends is a crossing; the path is sampled for the first. Where the sign is the same at both ends, the guard may have
-touched zero or crossed it twice: where it is nearer to zero than twice what it changes in a step, the path is sampled too, and the guard
-followed to where it turns between samples.
+touched zero or crossed it twice. Where it is nearer to zero than twice what it changes in a step, its slopes at the ends tell if it may
+turn inside; there the path is sampled too, and the guard followed to where it turns between samples.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from phdyn.crossing.goal import unresolved
 from phdyn.crossing.samples import Found, scan, turns
 from phdyn.crossing.watch import Watch, signs
 from phdyn.errors import ArgumentError
 from phdyn.events import Event, Guard
-from phdyn.inside import Inside
+from phdyn.inside import Inside, Part
 from phdyn.location import Located, refine
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot, Motion
@@ -25,8 +26,17 @@ from phdyn.search import EPS, Floats, Rows, minima, roots
 _SOON = 1e-3
 """The fraction of a step after which a guard that was zero shows its side."""
 
-_SAMPLES = 16
-"""Samples of a guard on the path."""
+_SHARES = np.array([0.0, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 1.0])
+"""Where a guard is sampled on the path: closer at the ends, where fewer neighbours tell of a turn."""
+
+_FEW = np.array([0.0, 0.5, 1.0])
+"""Where it is sampled if each look costs an evaluation."""
+
+_SLOPE = 1e-4
+"""The fraction of a step over which slopes are taken."""
+
+_WIDE = 2e-5
+"""A guard of the other sign over this share of a step on both sides has crossed zero, however little."""
 
 _APART = 1e-6
 """Roots of one guard closer than this share of a step are one."""
@@ -40,8 +50,8 @@ class GuardWatch(Watch):
 
     Attributes
     ----------
-    now, turned : (count,) arrays
-        The guard at the last probe, and how much it changed in the step before.
+    now, turned, pace : (count,) arrays
+        The guard at the last probe, how much it changed in the step before, and in steps lately: the largest, halved with each step since.
     touch : (count,) array
         When it was last touched without being crossed.
     """
@@ -50,7 +60,7 @@ class GuardWatch(Watch):
         super().__init__(event, motion, count=count, **place)
         self.ours = isinstance(event, Guard)
         self.now, self.turned, self.touch = np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)
-        self.before = np.zeros(count)
+        self.before, self.pace = np.zeros(count), np.full(count, np.nan)
         self.costly = False
         self.probed = np.zeros(count, dtype=bool)
 
@@ -102,7 +112,8 @@ class GuardWatch(Watch):
         """See Watch."""
         values = np.atleast_1d(self.value(motion, knot, ids))
         sign = signs(values)
-        self.now[ids], self.last[ids], self.turned[ids] = values, sign, np.nan
+        self.now[ids], self.last[ids] = values, sign
+        self.turned[ids] = self.pace[ids] = np.nan
         self.side[ids] = np.where(sign != 0, sign, self.side[ids])
 
     def land(self, motion: Motion, knot: Knot, ids: Rows) -> None:
@@ -119,7 +130,8 @@ class GuardWatch(Watch):
 
     def stand(self, ids: Rows, residual: Floats) -> None:
         """See Watch."""
-        self.now[ids], self.turned[ids] = residual, np.nan
+        self.now[ids] = residual
+        self.turned[ids] = self.pace[ids] = np.nan
 
     def hold(self, ids: Rows, side: Any) -> None:
         """See Watch; it stands at its zero."""
@@ -135,13 +147,14 @@ class GuardWatch(Watch):
     def suspects(self, step: Step) -> bool:
         """See Watch."""
         before, now = float(self.now[0]), self._call(self.motion, step.t1, step.x1, step.end_view() if step.g1 is not None else None)
-        change, turned = now - before, float(self.turned[0])
-        self.before[0], self.now[0], self.turned[0] = before, now, change
+        change, turned, pace = now - before, float(self.turned[0]), float(self.pace[0])
+        self.before[0], self.now[0], self.turned[0], self.pace[0] = before, now, change, np.fmax(abs(change), 0.5 * pace)
         sign, side = (now > 0) - (now < 0), int(self.side[0])
         if sign != side:
             return True
-        near = turned != turned or min(abs(before), abs(now)) <= 2 * max(abs(change), abs(turned))
-        if near and may_be_zero(before, now, turned, change, costly=self.costly):
+        if min(abs(before), abs(now)) > 2 * self.pace[0] and pace == pace:  # most steps
+            pass
+        elif may_be_zero(before, now, change, turned, pace, costly=self.costly):
             return True
         self.side[0], self.last[0] = sign or side, sign
         return False
@@ -158,10 +171,10 @@ class GuardWatch(Watch):
         else:  # a function is called for those rows alone that are watched
             now = self.value(step.motion.take(places), step.end_view().take(places), mine)
         before = self.now[mine]
-        change, turned = now - before, self.turned[mine]
-        self.before[mine], self.now[mine], self.turned[mine] = before, now, change
+        change, turned, pace = now - before, self.turned[mine], self.pace[mine]
+        self.before[mine], self.now[mine], self.turned[mine], self.pace[mine] = before, now, change, np.fmax(abs(change), 0.5 * pace)
         sign, side = signs(now), self.side[mine]
-        suspect[places] = (sign != side) | may_be_zero(before, now, turned, change, costly=self.costly)
+        suspect[places] = (sign != side) | may_be_zero(before, now, change, turned, pace, costly=self.costly)
         passed = mine[~suspect[places]]
         self.last[passed] = sign[~suspect[places]]
         return suspect
@@ -174,18 +187,11 @@ class GuardWatch(Watch):
         costs an evaluation each time; it gets few samples and a rough root, which the method's own partial steps correct (V and the
         gradient are known at their ends).
         """
-        ids = inside.ids[rows]
-
-        def guard(theta: Floats, some: Rows) -> Floats:
-            values = np.empty(len(some))
-            end, start = theta == 1.0, theta == 0.0
-            values[end], values[start] = self.now[ids[some[end]]], self.before[ids[some[start]]]
-            within = np.flatnonzero(~end & ~start)
-            if len(within):
-                motion, t, x = inside.states(theta[within], rows[some[within]])
-                values[within] = self._call(motion, t, x, None)
-            return values
-
+        looked = np.flatnonzero(self._worth_a_look(inside, rows, after))
+        if not len(looked):
+            return
+        rows, after = rows[looked], after[looked]
+        ids, guard = inside.ids[rows], self._on_path(inside, rows)
         places, values = self._samples(inside, rows, after, guard)
         found = scan(places, values, self.side[ids], self.last[ids] == 0, self.allowed)
         self._follow(inside, rows, places, values, found, guard)
@@ -199,12 +205,46 @@ class GuardWatch(Watch):
             self.touch[ids[only]] = part.t
             located.enter(rows[only], found.high[only], part, g, True)
 
+    def _on_path(self, inside: Inside, rows: Rows) -> Any:
+        """Return the guard as a function of places in the step, and of which rows; at the ends it is known."""
+        ids = inside.ids[rows]
+
+        def guard(theta: Floats, some: Rows) -> Floats:
+            values = np.empty(len(some))
+            end, start = theta == 1.0, theta == 0.0
+            values[end], values[start] = self.now[ids[some[end]]], self.before[ids[some[start]]]
+            within = np.flatnonzero(~end & ~start)
+            if len(within):
+                motion, t, x = inside.states(theta[within], rows[some[within]])
+                values[within] = self._call(motion, t, x, None)
+            return values
+
+        return guard
+
+    def _worth_a_look(self, inside: Inside, rows: Rows, after: Floats) -> Any:
+        """Say of each row whether to sample its guard.
+
+        Where it is on its side at both ends of the step, only if it turns by its slopes there, if they do not explain its change, or if it
+        starts from zero.
+        """
+        ids = inside.ids[rows]
+        before, now, side = self.before[ids], self.now[ids], self.side[ids]
+        self._probe(inside, rows)
+        worth = (signs(now) != side) | (self.last[ids] == 0) | (after > 0) | (np.abs(before) <= 1e-12 * np.abs(now))
+        plain = np.flatnonzero(~worth)
+        if self.costly or not len(plain):
+            return worth | self.costly
+        guard, toward = self._on_path(inside, rows[plain]), side[plain]
+        every, near = np.arange(len(plain)), np.full(len(plain), _SLOPE)
+        fall0 = toward * (guard(near, every) - before[plain]) / _SLOPE
+        fall1 = toward * (now[plain] - guard(1 - near, every)) / _SLOPE
+        worth[plain] = ((fall0 <= 0) & (fall1 >= 0)) | unresolved(fall0, fall1, toward * (now - before)[plain])
+        return worth
+
     def _samples(self, inside: Inside, rows: Rows, after: Floats, guard: Any) -> tuple[Floats, Floats]:
         """Return places (k, m) from ``after`` to the end of the step, and the guard there; soon after a zero it shows its side."""
         every, ids = np.arange(len(rows)), inside.ids[rows]
-        self._probe(inside, rows, guard)
-        shares = np.linspace(0.0, 1.0, (2 if self.costly else _SAMPLES) + 1)
-        places = after[:, None] + (1 - after)[:, None] * np.insert(shares, 1, 0.0)
+        places = after[:, None] + (1 - after)[:, None] * np.insert(_FEW if self.costly else _SHARES, 1, 0.0)
         places[:, -1] = 1.0
         values = np.empty_like(places)
         values[:, 0] = values[:, 1] = self.before[ids]
@@ -217,7 +257,7 @@ class GuardWatch(Watch):
             values[:, k] = guard(places[:, k], every)
         return places, values
 
-    def _probe(self, inside: Inside, rows: Rows, guard: Any) -> None:
+    def _probe(self, inside: Inside, rows: Rows) -> None:
         """Find out whether a look at the guard on the path costs an evaluation; every trajectory pays for it once, as a single run does."""
         new, motion = np.flatnonzero(~self.probed[inside.ids[rows]]), inside.motion
         if not len(new):
@@ -225,17 +265,18 @@ class GuardWatch(Watch):
         half = np.full(len(new), 0.5)
         inside.states(half, rows[new])  # the path itself may cost the gradient at the start of the step
         spent = np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev)
-        guard(half, new)
+        self._on_path(inside, rows)(half, new)
         self.costly = bool(np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev) > spent)
         self.probed[inside.ids[rows[new]]] = True
 
     def _follow(self, inside: Inside, rows: Rows, places: Floats, values: Floats, found: Found, guard: Any) -> None:
         """Follow the guard where it may turn at zero between samples: to a touch, or to two crossings, of which the first that counts."""
-        some, left, lowest, right = turns(places, values, found)
+        zero = 64 * EPS * np.abs(np.where(np.isfinite(values), values, 0.0)).max(axis=1)
+        some, left, lowest, right = turns(places, values, found, zero)
         if not len(some):
             return
         z_left, z_right, sides = places[some, left], places[some, right], found.sides[some, lowest]
-        zero = 64 * EPS * np.abs(np.where(np.isfinite(values[some]), values[some], 0.0)).max(axis=1)
+        zero = zero[some]
 
         def height(theta: Floats, which: Rows) -> Floats:
             size: Floats = sides[which] * guard(theta, some[which])
@@ -246,8 +287,14 @@ class GuardWatch(Watch):
         times = inside.t0[rows[some]] + theta * inside.h[rows[some]]
         apart = ~(np.abs(times - self.touch[inside.ids[rows[some]]]) <= _APART * np.abs(inside.h[rows[some]]))
         falling, rising = (np.broadcast_to(np.asarray(self.allowed(sign)), sides.shape) for sign in (-sides, sides))
-        touched = (np.abs(f) <= zero) & apart & (theta > places[some, 0] + _APART) & falling
-        through = (f < -zero) & (falling | rising)
+        begins = (lowest == 1) & ~found.resting[some]  # at the start of the step: its side is that of the step before
+        away = ((sides * values[some, left] > zero) | begins) & (sides * values[some, right] > zero)
+        wide = np.zeros(len(f), dtype=bool)
+        small = np.flatnonzero((f < 0) & (f >= -zero) & (not self.costly))
+        if len(small):
+            wide[small] = np.maximum(height(theta[small] - _WIDE, small), height(theta[small] + _WIDE, small)) < 0
+        touched = (np.abs(f) <= zero) & ~wide & apart & away & falling
+        through = ((f < -zero) | wide) & (falling | rising)
         row, c = np.unique(np.where(touched | through, some, -1), return_index=True)
         row, c = row[row >= 0], c[row >= 0]
         later = ~(touched | falling)[c]  # only where it comes back does it count
@@ -314,18 +361,20 @@ class GuardWatch(Watch):
         return part, self.residual(inside, part, rows)
 
 
-def may_be_zero(before: Any, now: Any, turned: Any, change: Any, *, costly: bool) -> Any:
+def may_be_zero(before: Any, now: Any, change: Any, turned: Any, pace: Any, *, costly: bool) -> Any:
     """Say whether a guard with the same sign at both ends of a step may have been zero inside: whether to look.
 
-    It may where it is nearer to zero than twice what it changes in a step, and where the step before is not known. Where each look costs an
+    It may where it is nearer to zero than twice what it changes in a step, and where that is not known. Where each look costs an
     evaluation, it must also be able to turn.
 
     Parameters
     ----------
     before, now : float or (k,) array
         The guard at both ends.
-    turned, change : float or (k,) array
-        How much it changed in the step before (nan: not known) and in this one.
+    change, turned : float or (k,) array
+        How much it changed in this step, and in the one before (nan: not known).
+    pace : float or (k,) array
+        How much it changed lately, up to the step before (nan: not known).
     costly : bool
         Whether each look costs an evaluation.
 
@@ -334,11 +383,9 @@ def may_be_zero(before: Any, now: Any, turned: Any, change: Any, *, costly: bool
     A minimum of its size inside means that it first nears zero and then leaves it. By differences its slopes at the ends are
     ``(turned + change)/2`` and ``change + (change - turned)/2``; half of the larger difference is what they may be wrong by.
     """
-    known = turned == turned
-    near = np.minimum(abs(before), abs(now)) <= 2 * np.maximum(abs(change), np.where(known, abs(turned), 0.0))
+    near = np.minimum(abs(before), abs(now)) <= 2 * np.fmax(abs(change), 0.5 * pace)
     if not costly:
-        still = (before == 0) & (change == 0) & (turned == 0)
-        return (near | ~np.asarray(known)) & ~np.asarray(still)
+        return (near | np.isnan(pace)) & ~((before == 0) & (change == 0) & (pace == 0))
     toward = np.where(now > 0, 1.0, -1.0)
     start, end = 0.5 * toward * (turned + change), toward * (1.5 * change - 0.5 * turned)
     doubt = 0.5 * np.maximum(abs(turned), abs(change))

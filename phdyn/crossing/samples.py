@@ -28,17 +28,20 @@ class Found:
         The sample at which it shows.
     touched, from_zero : (k,) bool arrays
         Whether it is a touch, and whether the bracket begins where the guard has just been zero.
+    resting : (k,) bool array
+        Whether the looking begins there.
     sides : (k, m) int array
         The side at each sample up to there.
     """
 
-    def __init__(self, places: Floats, side: Any) -> None:
+    def __init__(self, places: Floats, side: Any, resting: Any) -> None:
         count, columns = places.shape
         self.low, self.high = np.array(places[:, 0]), np.full(count, np.inf)
         self.f_low, self.f_high = np.zeros(count), np.zeros(count)
         self.side = np.array(side, dtype=np.int8)
         self.column = np.full(count, columns)
         self.touched, self.from_zero = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+        self.resting = np.array(resting) | (self.side == 0)
         self.sides = np.zeros((count, columns), dtype=np.int8)
 
 
@@ -56,8 +59,8 @@ def scan(places: Floats, values: Floats, side: Any, resting: Any, allowed: Allow
     allowed : callable
         Whether a change to a sign counts.
     """
-    found = Found(places, side)
-    side, resting = found.side, np.array(resting) | (found.side == 0)
+    found = Found(places, side, resting)
+    side, resting = found.side, found.resting.copy()
     flat = resting & (values[:, 0] == 0)  # nothing but zeros so far
     found.sides[:, 0] = np.where(resting, 0, side)
     open_ = np.ones(len(side), dtype=bool)
@@ -81,11 +84,12 @@ def scan(places: Floats, values: Floats, side: Any, resting: Any, allowed: Allow
     return found
 
 
-def turns(places: Floats, values: Floats, found: Found) -> tuple[Rows, Rows, Rows, Rows]:
+def turns(places: Floats, values: Floats, found: Found, zero: Floats) -> tuple[Rows, Rows, Rows, Rows]:
     """Return where a guard may turn at zero, or cross it twice, between samples before the event found.
 
     Three neighbouring samples tell: where the middle one is nearest to zero, and where the parabola through them turns beside the first or
-    the last of them. Those that are too high to reach zero by four times what the parabola goes down are left out.
+    the last of them. Those that are too high to reach zero by four times what the parabola goes down are left out, and those whose first
+    sample is zero to rounding (``zero``, (k,)) are kept: it may be a touch at the end of the step before.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def turns(places: Floats, values: Floats, found: Found) -> tuple[Rows, Rows, Row
         bend = (second - first) / (z2 - z0)
         start, end = first - bend * (z1 - z0), second + bend * (z2 - z1)  # slopes of the parabola
         middle = three & (h1 <= h0) & (h1 <= h2) & (2 * h1 <= (h0 - h1) + (h2 - h1))
-        at_first = three & (h0 < h1) & (start < 0) & (bend > 0) & (h0 * bend <= start**2)
+        at_first = three & (h0 < h1) & ((start < 0) & (bend > 0) & (h0 * bend <= start**2) | (h0 <= zero[:, None]))
         at_last = three & (h2 < h1) & (end > 0) & (bend > 0) & (h2 * bend <= end**2)
     at_first[:, 1:] &= ~three[:, :-1]  # otherwise another three has it in their middle
     at_last[:, :-1] &= ~three[:, 1:]
