@@ -6,6 +6,7 @@ corrections) goes through here, and is the same for one trajectory and for many.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -219,3 +220,10 @@ class CutStep(Step):
     def until(self, tau: float) -> Step:
         """See Step."""
         return self.whole.until(tau)
+
+    def path(self) -> Callable[[Any], Array]:
+        """See Step."""
+        if not self.whole.ends_on_path:
+            return super().path()
+        path, share = self.whole.path(), self.h / self.whole.h
+        return lambda theta: path(theta * share)

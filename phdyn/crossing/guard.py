@@ -187,11 +187,11 @@ class GuardWatch(Watch):
         costs an evaluation each time; it gets few samples and a rough root, which the method's own partial steps correct (V and the
         gradient are known at their ends).
         """
-        looked = np.flatnonzero(self._worth_a_look(inside, rows, after))
+        looked = np.flatnonzero((after < 1.0 - _APART) & self._worth_a_look(inside, rows, after))
         if not len(looked):
             return
         rows, after = rows[looked], after[looked]
-        ids, guard = inside.ids[rows], self._on_path(inside, rows)
+        ids, guard = inside.ids[rows], self._from(inside, rows, after)
         places, values = self._samples(inside, rows, after, guard)
         found = scan(places, values, self.side[ids], self.last[ids] == 0, self.allowed)
         self._follow(inside, rows, places, values, found, guard)
@@ -220,6 +220,27 @@ class GuardWatch(Watch):
             return values
 
         return guard
+
+    def _from(self, inside: Inside, rows: Rows, after: Floats) -> Any:
+        """Return the guard on the path as seen from its last event in the step.
+
+        That lies where the method's own partial step ends, at which the path may not be at zero (a coarse step of a method of order 1): the
+        difference is taken off, less and less toward the end of the step, where path and method agree again. A jump is no such difference.
+        """
+        guard, ids = self._on_path(inside, rows), inside.ids[rows]
+        off = np.zeros(len(rows))
+        later = np.flatnonzero(after > 0)
+        if len(later):
+            off[later] = self.before[ids[later]] - guard(after[later], later)
+            off[~(np.abs(off) <= 0.5 * np.fmax(np.abs(self.now[ids]), self.pace[ids]))] = 0.0
+        if not off.any():
+            return guard
+        share = off / (1 - after)
+
+        def moved(theta: Floats, some: Rows) -> Floats:
+            return guard(theta, some) + share[some] * (1 - theta)  # type: ignore[no-any-return]
+
+        return moved
 
     def _worth_a_look(self, inside: Inside, rows: Rows, after: Floats) -> Any:
         """Say of each row whether to sample its guard.
@@ -317,17 +338,17 @@ class GuardWatch(Watch):
             g: Floats = guard(theta, crossed[some])
             return np.where(np.isnan(zero[some]), g, g / (theta - zero[some]))
 
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             f_high = np.where(np.isnan(zero), f_high, f_high / (high - zero))
             f_low = np.where(np.isnan(zero), f_low, side * np.abs(f_high))
         theta = roots(function, low, high, f_low, f_high, 1e-2 if self.costly else 4 * EPS)
         fresh = np.flatnonzero(~(theta - zero <= _APART))  # not the root divided out, again
-        crossed, theta, high = crossed[fresh], theta[fresh], high[fresh]
+        crossed, theta = crossed[fresh], theta[fresh]
         if not len(crossed):
             return
         slope = self._slopes(inside, rows, crossed, theta, guard, found)
         place, part, g = refine(self, inside, rows[crossed], theta, after[crossed], slope)
-        kept = self._confirmed(inside, rows[crossed], high, g, found.side[crossed], scale[crossed])
+        kept = self._confirmed(inside, rows, crossed, after, found, np.abs(g) <= _CONFIRMED * scale[crossed])
         located.enter(rows[crossed[kept]], place[kept], part.take(kept), g[kept], False)
 
     def _slopes(self, inside: Inside, rows: Rows, crossed: Rows, theta: Floats, guard: Any, found: Found) -> Floats:
@@ -338,18 +359,21 @@ class GuardWatch(Watch):
         a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
         return (guard(b, crossed) - guard(a, crossed)) / ((b - a) * h)
 
-    def _confirmed(self, inside: Inside, rows: Rows, high: Floats, g: Floats, side: Any, scale: Floats) -> Rows:
+    def _confirmed(self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, found: Found, zero: Any) -> Rows:
         """Return the places of roots that the method's own steps have too.
 
-        They do where corrections led to it, and where the end of the step shows it. Elsewhere a coarse step's path may turn where the
-        method does not: a partial step to behind the root tells.
+        They do where corrections led to it (the guard is ``zero``), and where the ends of the step show it. Elsewhere a coarse step's path
+        may turn where the method does not: a partial step to beside the root tells.
         """
-        ends = signs(self.now[inside.ids[rows]]) != side
-        unsure = np.flatnonzero(~ends & ~(np.abs(g) <= _CONFIRMED * scale))
-        kept = np.ones(len(rows), dtype=bool)
-        if len(unsure):
-            part = inside.until(high[unsure], rows[unsure])
-            kept[unsure] = signs(self.residual(inside, part, rows[unsure])) != side[unsure]
+        side = found.side[crossed]
+        crosses = signs(self.now[inside.ids[rows[crossed]]]) != side
+        sure = zero | (crosses & (found.began[crossed] == side) & (after[crossed] == 0))
+        kept = np.ones(len(crossed), dtype=bool)
+        for unsure, place, was in ((~sure & crosses, found.low, True), (~sure & ~crosses, found.high, False)):
+            some = np.flatnonzero(unsure)
+            if len(some):
+                part = inside.until(np.maximum(place[crossed[some]], _APART), rows[crossed[some]])
+                kept[some] = (signs(self.residual(inside, part, rows[crossed[some]])) == side[some]) == was
         return np.flatnonzero(kept)
 
     def _there(self, inside: Inside, rows: Rows, theta: Floats) -> tuple[Part, Floats]:

@@ -28,8 +28,8 @@ class Found:
         The sample at which it shows.
     touched, from_zero : (k,) bool arrays
         Whether it is a touch, and whether the bracket begins where the guard has just been zero.
-    resting : (k,) bool array
-        Whether the looking begins there.
+    began, resting : (k,) arrays
+        The side where the looking begins, and whether it does at a zero.
     sides : (k, m) int array
         The side at each sample up to there.
     """
@@ -38,7 +38,7 @@ class Found:
         count, columns = places.shape
         self.low, self.high = np.array(places[:, 0]), np.full(count, np.inf)
         self.f_low, self.f_high = np.zeros(count), np.zeros(count)
-        self.side = np.array(side, dtype=np.int8)
+        self.began, self.side = np.array(side, dtype=np.int8), np.array(side, dtype=np.int8)
         self.column = np.full(count, columns)
         self.touched, self.from_zero = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self.resting = np.array(resting) | (self.side == 0)

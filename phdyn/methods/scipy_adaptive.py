@@ -87,6 +87,7 @@ class ScipyAdaptive:
                 work, total = tuple(state[size:] - total), state[size:]
             step = KnotStep(motion, knot, end, _no_step, _interpolant(solver, size))
             step.again = resolving(self, motion, knot, control) if on_system else _on_interpolant(step)
+            step.ends_on_path = not on_system
             if observe(with_work(step, work)):
                 return
             knot = end

@@ -63,6 +63,9 @@ class Step:
         """Return by how much h dV/dt at the end may be larger on the path of ``track`` than on the trajectory, which turns there."""
         return 0.0
 
+    ends_on_path = False
+    """Whether ``until`` ends on the path of the whole step, which that of a step cut there then is a part of."""
+
     own_track = False
     """Whether ``track`` is the method's own path, which ``until`` follows; otherwise it is the interpolant's."""
 
