@@ -38,7 +38,7 @@ Ender = Callable[[Rows, Halt], None]
 _THEN = "{then}"
 """In a message, the time at which a trajectory has ended."""
 
-_MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "level", "now", "before", "turned", "pace", "touch", "probed")
+_MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "level", "now", "before", "turned", "pace", "touch")
 """What watches remember, of each trajectory."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from phdyn.methods.stepping import Step, nudge
+from phdyn.methods.stepping import Step, field_of, nudge
 from phdyn.motion import Knot, Motion
 from phdyn.search import Floats, Rows
 from phdyn.typing import Array
@@ -129,6 +129,18 @@ class Inside:
         """Return the motion of some rows, the times of fractions of the step, and the states there, as that motion wants them."""
         raise TypeError("one row, or many")
 
+    def beside(self, share: float, rows: Rows, *, end: bool) -> tuple[Motion, Any, Array]:
+        """Return the same a share of the step from its start, or before its end, on straight lines: for slopes, at no cost."""
+        step = self._of(rows)
+        knot, motion = step.end_view() if end else step.start_view(), step.motion
+        way = (-share if end else share) * step.h
+        ahead = way if motion.ids is None else motion.vectors.coefficient(way)
+        return motion, knot.t + way, knot.x + ahead * field_of(motion, knot)
+
+    def _of(self, rows: Rows) -> Step:
+        """Return the step of some rows."""
+        return self.step
+
     def until(self, theta: Floats, rows: Rows) -> Part:
         """Take the method's own partial steps to the fractions theta of the step."""
         raise TypeError("one row, or many")
@@ -176,6 +188,7 @@ class ManyInside(Inside):
     """The inside of a step of several rows of a batch; the step is one that ``Step.take`` has made."""
 
     def _of(self, rows: Rows) -> Step:
+        """See Inside."""
         return self.step if len(rows) == len(self.ids) else self.step.take(rows)
 
     def heights(self, theta: Floats, rows: Rows) -> Floats:

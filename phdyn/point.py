@@ -18,6 +18,7 @@ class Point:
         self._motion, self._known = motion, known
         self.t = t
         self._x = x
+        self.evaluated = False  # whether V or its gradient was asked for
 
     @property
     def system(self) -> Any:
@@ -44,6 +45,7 @@ class Point:
     @property
     def potential(self) -> float:
         """V at the position (H where nothing splits)."""
+        self.evaluated = True
         return self._known.V if self._known is not None else self._motion.value(self._motion.position(self._x))
 
     @property
@@ -78,6 +80,7 @@ class Point:
     def _motion_gradient(self) -> Array:
         if not self._motion.has_energy:
             raise ArgumentError("a plain fun(t, x) has no potential, so no event that needs its gradient")
+        self.evaluated = True
         if self._known is None:
             self._known = self._motion.knot(self.t, self._x)
         return self._known.g

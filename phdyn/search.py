@@ -196,8 +196,8 @@ class Known:
         part.places, part.data = [z[rows] for z in self.places], [f[rows] for f in self.data]
         return part
 
-    def lowest(self, low: Floats) -> tuple[Floats, Floats]:
-        """Return where in [low, 1] the polynomial is lowest, and how low."""
+    def lowest(self, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+        """Return where in [low, high] the polynomial is lowest, and how low."""
         powers = np.arange(len(self.data))
         conditions = np.empty((len(low), len(powers), len(powers)))
         for k, (z, slope) in enumerate(zip(self.places, self.slopes, strict=True)):
@@ -206,7 +206,7 @@ class Known:
             else:
                 conditions[:, k] = z[:, None] ** powers
         c = np.linalg.solve(conditions, np.stack(self.data, axis=1)[..., None])[..., 0]
-        grid = low[:, None] + (1 - low)[:, None] * _GRID
+        grid = low[:, None] + (high - low)[:, None] * _GRID
         values = _horner(c[:, None, :], grid)
         best = np.argmin(values, axis=1)
         every = np.arange(len(low))
@@ -247,7 +247,8 @@ def lowest_inside(function: Function, known: Known, low: Floats) -> tuple[Floats
     """
     count = len(low)
     theta, height = np.full(count, np.nan), np.full(count, np.inf)
-    next_, least = known.lowest(low)
+    rises = len(known.data) > 3  # otherwise nothing tells yet whether the height rises or falls at the end, and one look beside it must
+    next_, least = known.lowest(low, np.ones(count) if rises else 1 - (1 - low) / 16)
     open_ = np.arange(count)
     seen: list[Floats] = []
     for _ in range(_ROUNDS):
@@ -262,7 +263,7 @@ def lowest_inside(function: Function, known: Known, low: Floats) -> tuple[Floats
         if not undecided.any():
             return theta, height
         open_, known, wrong = open_[undecided], known.take(np.flatnonzero(undecided)), wrong[undecided]
-        next_, least = known.lowest(low[open_])
+        next_, least = known.lowest(low[open_], np.ones(len(open_)))
         undecided = (np.minimum(least, height[open_]) <= 2 * wrong) | (len(known.data) < _ENOUGH)
         if not undecided.any():
             return theta, height

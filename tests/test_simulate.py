@@ -57,7 +57,11 @@ def test_results_do_not_depend_on_record_progress_monitor_or_observables(method:
             warnings.simplefilter("ignore", phdyn.EnergyWarning)  # the methods of order 1 are too coarse here
             other = roll(method, **extra)
         np.testing.assert_array_equal(other.y[:, -1], full.y[:, -1], err_msg=str(extra))
-        assert (other.nfev, other.nvev, other.nsteps, other.status) == (full.nfev, full.nvev, full.nsteps, full.status), extra
+        assert (other.nvev, other.nsteps, other.status) == (full.nvev, full.nsteps, full.status), extra
+        if "events" in extra and method in ("strang", "conformal-euler"):  # the starts of their steps are kept then: switches cost less
+            assert full.nfev - 2 <= other.nfev < full.nfev
+        else:
+            assert other.nfev == full.nfev, extra
         assert str(other.switches) == str(full.switches)
         mine, theirs = other.energy_balance(), full.energy_balance()
         assert (mine.verdict, mine.residual, mine.swing) == (theirs.verdict, theirs.residual, theirs.swing)

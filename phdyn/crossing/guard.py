@@ -62,19 +62,18 @@ class GuardWatch(Watch):
         self.now, self.turned, self.touch = np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)
         self.before, self.pace = np.zeros(count), np.full(count, np.nan)
         self.costly = False
-        self.probed = np.zeros(count, dtype=bool)
 
     # --- the guard ------------------------------------------------------------------------------------------------------------
     def _call(self, motion: Motion, t: Any, x: Any, known: Knot | None, places: Any = None) -> Any:
         """Return the guard at a state of a single run, or (k,) at those of some rows; elsewhere than at ``places`` it may be nan."""
         if motion.ids is None:
-            number = self.event.function(Point(motion, t, x, known)) if self.ours else self.event(t, motion.vectors.numpy(x))
+            number = self._ask(motion, t, x, known) if self.ours else self.event(t, motion.vectors.numpy(x))
             g = self._number(motion, number, t)
             if g != g:
                 raise Halt(-2, f"event '{self.name}' is nan at t = {t:.6g}")
             return g
         if self.ours:
-            values = self._numbers(self.event.function(Point(motion, t, x, known)), len(motion.ids))
+            values = self._numbers(self._ask(motion, t, x, known), len(motion.ids))
         else:
             states, times = np.ascontiguousarray(motion.vectors.numpy(x)), np.broadcast_to(t, (len(motion.ids),)).tolist()
             values = np.array([self._number(motion, self.event(*each), each[0]) for each in zip(times, states, strict=True)])
@@ -85,6 +84,13 @@ class GuardWatch(Watch):
             when = float(np.broadcast_to(t, values.shape)[bad[0]])
             raise Halt(-2, f"event '{self.name}' is nan at t = {when:.6g}", motion.ids[bad])
         return values
+
+    def _ask(self, motion: Motion, t: Any, x: Any, known: Knot | None) -> Any:
+        """Return what a Guard says of a state, and note whether it needs V or its gradient, which cost an evaluation on the path."""
+        point = Point(motion, t, x, known)
+        answer = self.event.function(point)
+        self.costly |= point.evaluated
+        return answer
 
     def _number(self, motion: Motion, number: Any, t: float) -> float:
         try:
@@ -250,15 +256,13 @@ class GuardWatch(Watch):
         """
         ids = inside.ids[rows]
         before, now, side = self.before[ids], self.now[ids], self.side[ids]
-        self._probe(inside, rows)
         worth = (signs(now) != side) | (self.last[ids] == 0) | (after > 0) | (np.abs(before) <= 1e-12 * np.abs(now))
         plain = np.flatnonzero(~worth)
         if self.costly or not len(plain):
             return worth | self.costly
-        guard, toward = self._on_path(inside, rows[plain]), side[plain]
-        every, near = np.arange(len(plain)), np.full(len(plain), _SLOPE)
-        fall0 = toward * (guard(near, every) - before[plain]) / _SLOPE
-        fall1 = toward * (now[plain] - guard(1 - near, every)) / _SLOPE
+        toward = side[plain]
+        soon, late = (np.atleast_1d(self._call(*inside.beside(_SLOPE, rows[plain], end=end), None)) for end in (False, True))
+        fall0, fall1 = toward * (soon - before[plain]) / _SLOPE, toward * (now[plain] - late) / _SLOPE
         worth[plain] = ((fall0 <= 0) & (fall1 >= 0)) | unresolved(fall0, fall1, toward * (now - before)[plain])
         return worth
 
@@ -277,18 +281,6 @@ class GuardWatch(Watch):
         for k in range(2, places.shape[1] - 1):
             values[:, k] = guard(places[:, k], every)
         return places, values
-
-    def _probe(self, inside: Inside, rows: Rows) -> None:
-        """Find out whether a look at the guard on the path costs an evaluation; every trajectory pays for it once, as a single run does."""
-        new, motion = np.flatnonzero(~self.probed[inside.ids[rows]]), inside.motion
-        if not len(new):
-            return
-        half = np.full(len(new), 0.5)
-        inside.states(half, rows[new])  # the path itself may cost the gradient at the start of the step
-        spent = np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev)
-        self._on_path(inside, rows)(half, new)
-        self.costly = bool(np.sum(motion.counts.nfev) + np.sum(motion.counts.nvev) > spent)
-        self.probed[inside.ids[rows[new]]] = True
 
     def _follow(self, inside: Inside, rows: Rows, places: Floats, values: Floats, found: Found, guard: Any) -> None:
         """Follow the guard where it may turn at zero between samples: to a touch, or to two crossings, of which the first that counts."""
@@ -342,8 +334,12 @@ class GuardWatch(Watch):
             f_high = np.where(np.isnan(zero), f_high, f_high / (high - zero))
             f_low = np.where(np.isnan(zero), f_low, side * np.abs(f_high))
         theta = roots(function, low, high, f_low, f_high, 1e-2 if self.costly else 4 * EPS)
-        fresh = np.flatnonzero(~(theta - zero <= _APART))  # not the root divided out, again
-        crossed, theta = crossed[fresh], theta[fresh]
+        again = theta - zero <= _APART  # the root divided out: it was a touch
+        if again.any():
+            touched = rows[crossed[again]]
+            self.side[inside.ids[touched]] *= -1
+            self.locate(inside, touched, after[crossed[again]], located)
+            crossed, theta = crossed[~again], theta[~again]
         if not len(crossed):
             return
         slope = self._slopes(inside, rows, crossed, theta, guard, found)
@@ -357,7 +353,8 @@ class GuardWatch(Watch):
         if self.costly:
             return (found.f_high - found.f_low)[crossed] / ((found.high - found.low)[crossed] * h)
         a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
-        return (guard(b, crossed) - guard(a, crossed)) / ((b - a) * h)
+        slopes: Floats = (guard(b, crossed) - guard(a, crossed)) / ((b - a) * h)
+        return slopes
 
     def _confirmed(self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, found: Found, zero: Any) -> Rows:
         """Return the places of roots that the method's own steps have too.

@@ -293,7 +293,7 @@ def _quintic_path(motion: Any, start: Knot, end: Knot) -> Callable[[Any], Array]
 
 def _cubic_path(motion: Motion, start: Knot, end: Knot) -> Callable[[Any], Array]:
     h, x0, x1 = _length(motion, start, end), start.x, end.x
-    f0, f1 = h * _field_of(motion, start), h * _field_of(motion, end)
+    f0, f1 = h * field_of(motion, start), h * field_of(motion, end)
     c2, c3 = 3 * (x1 - x0) - 2 * f0 - f1, 2 * (x0 - x1) + f0 + f1
 
     coefficient = float if motion.ids is None else motion.vectors.coefficient
@@ -305,7 +305,8 @@ def _cubic_path(motion: Motion, start: Knot, end: Knot) -> Callable[[Any], Array
     return path
 
 
-def _field_of(motion: Motion, knot: Knot) -> Array:
+def field_of(motion: Motion, knot: Knot) -> Array:
+    """Return the vector field at a knot, which costs no gradient."""
     if knot.f is None:
         knot.f = motion.combine(knot.t, knot.x, knot.g, motion.vectors.empty(motion.size, knot.x))
     return knot.f
