@@ -624,6 +624,8 @@ class Ensemble:
             try:
                 stepper.advance(knot.t, np.full(len(kept), t1), t1 - knot.t)
                 step = stepper.step
+                if self.plan.control.dense:  # as in whole steps
+                    step.know_start(knot)
             except Halt as halt:
                 if halt.rows is None:
                     raise

@@ -82,7 +82,7 @@ def test_how_a_batch_prints() -> None:
         f"  status 1    3: {singles[0].message}, ...",
         "  status 0    1: reached the end of the span, t = 3",
         "  cost        32 / 41.5 / 305 gradients, 27 / 36.5 / 301 steps (least / median / most);"
-        " 25 loss values and 0 rejected steps in all",
+        f" {sum(sol.nvev for sol in singles)} loss values and 0 rejected steps in all",
         "  switches    1 in 1 of 4 trajectories, t from 0.2294 to 0.2294",
         "  energy      4 balanced",
     ]

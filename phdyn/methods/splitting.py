@@ -363,6 +363,10 @@ class SplittingStep(Step):
             self._start = self.stepper.start()
         return self._start
 
+    def know_start(self, start: Knot) -> None:
+        """See Step."""
+        self._start = start
+
     def start_as_kept(self) -> Knot:
         """See Step; until a step is complete its gradient is still the one at its start."""
         return self.stepper.start(self.g1)
@@ -397,7 +401,7 @@ class SplittingStep(Step):
         start, motion = self.start(), self.motion
         stepper = self.stepper.method.begin(motion, start)
         stepper.advance(start.t, start.t + tau, tau)
-        stepper.step._start = start
+        stepper.step.know_start(start)
         return stepper.step
 
 

@@ -109,6 +109,9 @@ class Step:
         """Return the start of the step; the knot owns its vectors. Where a method did not keep it, this costs a gradient."""
         raise TypeError("a step knows its start")
 
+    def know_start(self, start: Knot) -> None:
+        """Take note of the start of the step, which then costs nothing."""
+
     def end(self) -> Knot:
         """Return the end of the step; the knot owns its vectors."""
         clone = self.motion.vectors.clone
