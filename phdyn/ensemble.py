@@ -7,7 +7,7 @@ trajectory that ends (a terminal event, a failure, a spent budget) is taken out 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,15 @@ from phdyn.energy import Account, EnergyBalance
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
 from phdyn.inside import ManyInside, Part
 from phdyn.interruption import Interruption
+from phdyn.kept import Event, Kept, near_misses
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot
+from phdyn.pieces import Pieces
 from phdyn.progress import Progress
 from phdyn.resolution import Resolution
 from phdyn.search import Floats, Rows
 from phdyn.solution import Guarded, Solution, State, recalled
-from phdyn.tables import SwitchTable, Table
+from phdyn.tables import Table
 from phdyn.transitions import Transition
 from phdyn.typing import Array
 
@@ -83,10 +85,9 @@ class Ensemble:
         self.nsteps = np.zeros(count, dtype=np.int64)
         self.steps = self.cuts = 0
         self.switched = np.zeros(count, dtype=np.int64)
-        self.switches: list[dict[str, Any]] = []
-        self.events: list[list[tuple[Rows, Floats, Array]]] = [[] for _ in plan.events]
-        self.buffered: list[tuple[int, Rows, Floats, Array]] = []
-        self.times, self.states, self.modes = [plan.t0], [self.x.copy()], [self.mode.copy()]
+        self.kept = Kept(count, self.names, len(plan.events), plan.dtype)
+        self.kept.record(plan.t0, self.x, self.mode)
+        self.buffered: list[Event] = []
         self.failed, self.sound = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
         self.step: Step | None = None
         self.accepted = plan.t0
@@ -211,7 +212,7 @@ class Ensemble:
         self.account.post(stop, self._whole(knot.T), self._whole(knot.V), 0.0, 0.0, live=self.live.copy())
         self._keep_states(knot.x, stop)
         if self.plan.record == "states":
-            self._record(stop)
+            self.kept.record(stop, self.x, self.mode)
 
     def _shrink(self, knot: Knot) -> None:
         """Go on with the trajectories that have not ended."""
@@ -350,13 +351,8 @@ class Ensemble:
         self.accepted = step.t1
         if self.plan.record == "states":
             self._keep_states(step.x1, step.t1)
-            self._record(step.t1)
+            self.kept.record(step.t1, self.x, self.mode)
         self._housekeeping(step)
-
-    def _record(self, t: float) -> None:
-        self.times.append(t)
-        self.states.append(self.x.copy())
-        self.modes.append(self.mode.copy())
 
     def _whole(self, part: Any) -> Any:
         """Return an array over all trajectories."""
@@ -412,7 +408,7 @@ class Ensemble:
         """Resolve the step of some rows: cut, switch, take the rest of the step, and put the rows back."""
         step.hold()
         current = step.take(rows)
-        pieces = _Pieces(rows, self._mine(rows), Part(current.end(), current.dissipated, current.supplied))
+        pieces = Pieces(rows, self._mine(rows), Part(current.end(), current.dissipated, current.supplied))
         places = np.arange(len(rows))
         try:
             while len(places):
@@ -431,7 +427,7 @@ class Ensemble:
             raise
         self._put_back(step, pieces)
 
-    def _put_back(self, step: Step, pieces: _Pieces) -> None:
+    def _put_back(self, step: Step, pieces: Pieces) -> None:
         """Put rows that have been cut back where the step ends, with the work of all their pieces."""
         rows, moved, live, end = pieces.rows, pieces.moved, self.live[pieces.ids], pieces.end
         back, ended = np.flatnonzero(moved & live), np.flatnonzero(moved & ~live)
@@ -446,7 +442,7 @@ class Ensemble:
                 whole[rows[places]] = values[places]
                 setattr(step, name, whole)
 
-    def _stay(self, step: Step, pieces: _Pieces) -> None:
+    def _stay(self, step: Step, pieces: Pieces) -> None:
         """Leave trajectories where their step was last cut, the others at its start: what comes after has failed."""
         self._keep_last()
         some = np.flatnonzero(pieces.moved & self.live[pieces.ids])
@@ -457,11 +453,11 @@ class Ensemble:
             posted[:, ids], live[ids] = (at.T, at.V, *pieces.works[:, some]), True
             self.account.post(float(step.t1), *posted, live=live)
             if self.plan.record == "states":
-                self._record(float(step.t1))
+                self.kept.record(float(step.t1), self.x, self.mode)
         self.step = None
 
     def _resolved(
-        self, step: Step, current: Step, pieces: _Pieces, places: Rows, suspected: Any, active: Any
+        self, step: Step, current: Step, pieces: Pieces, places: Rows, suspected: Any, active: Any
     ) -> tuple[Resolution, Rows, Any]:
         """Resolve a step or its rest, again without the trajectories whose guard is not a number or whose budget is spent.
 
@@ -495,15 +491,14 @@ class Ensemble:
                 counts.nfev[mine[~bad]], counts.nvev[mine[~bad]] = (one[~bad] for one in spent)
                 self._lose(step, pieces, places[bad], halt)
                 suspected, active = suspected & ~bad, active & ~bad
-        for index, who, t, x in self.buffered:
-            self.events[index].append((who, t, x))
+        self.kept.events += self.buffered
         if len(free):
             resolution.passed(free)
             taken = current if len(free) == len(mine) else current.take(free)
             pieces.arrive(places[free], Part(taken.end(), taken.dissipated, taken.supplied))
         return resolution, cut, at
 
-    def _lose(self, step: Step, pieces: _Pieces, places: Rows, halt: Halt) -> None:
+    def _lose(self, step: Step, pieces: Pieces, places: Rows, halt: Halt) -> None:
         """End trajectories where their step was last cut, or else where it began."""
         moved = pieces.moved[places]
         if (~moved).any():
@@ -539,7 +534,7 @@ class Ensemble:
         self._set_modes(ids, part.t)
         x = np.array(self.motion.vectors.numpy(part.x), dtype=self.plan.dtype)
         row = {"trajectory": ids, "time": part.t, "loss": part.V, "kinetic": part.T, "x": x}
-        self.switches.append({**row, "source": edge.source, "target": edge.target, "event": one.name})
+        self.kept.switches.append({**row, "source": edge.source, "target": edge.target, "event": one.name})
         self.switched[ids] += 1
         spent = self.switched[ids] >= self.plan.max_switches
         if spent.any():
@@ -652,37 +647,26 @@ class Ensemble:
 
     # --- the end --------------------------------------------------------------------------------------------------------------
     def _solution(self) -> Solution:
-        plan, motion = self.plan, self.plan.motion
+        plan, counts = self.plan, self.plan.motion.counts
         ended = self.status == 0
-        if plan.record != "states" and (len(self.times) < 2 or self.times[-1] != self.account.t):
-            self.times.append(float(self.account.t))
-            self.states.append(self.x.copy())
-            self.modes.append(self.mode.copy())
-        counts = motion.counts
-        size, kept = self.x.shape[0], len(self.times)
-        y = np.empty((self.count, size, kept), dtype=plan.dtype)
-        modes = np.array(self.names)[np.stack(self.modes, axis=-1)]
-        for k, state in enumerate(self.states):
-            y[:, :, k] = state.T
-        y[:, :, -1] = self.x.T
-        for array in (y, modes):
-            array.flags.writeable = False
+        if plan.record != "states" and (len(self.kept.times) < 2 or self.kept.times[-1] != self.account.t):
+            self.kept.record(float(self.account.t), self.x, self.mode)
+        t, y, modes = self.kept.arrays(self.x)
         missed = [(one, np.flatnonzero((one.fired == 0) & self.sound)) for one in self.watches if isinstance(one, GoalWatch)]
-        zeros = np.zeros(self.count, dtype=np.int64)
-        zeros.flags.writeable = False
-        times, states = self._event_arrays()
+        none = frozen(np.zeros(self.count, dtype=np.int64))
+        times, states = self.kept.event_arrays(self.x.shape[0])
         return Solution(
-            t=frozen(self.times),
+            t=t,
             y=y,
             sol=None,
             t_events=times if plan.has_events else None,
             y_events=states if plan.has_events else None,
             nfev=frozen(counts.nfev),
             nvev=frozen(counts.nvev),
-            njev=zeros,
-            nlu=zeros,
+            njev=none,
+            nlu=none,
             nsteps=frozen(self.nsteps),
-            nrejected=zeros,
+            nrejected=none,
             t_end=frozen(self.t_end),
             status=frozen(self.status),
             message=self._messages(ended),
@@ -690,33 +674,18 @@ class Ensemble:
             exception=[self.exception if status == -7 else None for status in self.status.tolist()],
             energy=self.account.energy(),
             modes=modes,
-            switches=self._switch_table(),
-            near_misses=_near_misses(missed),
+            switches=self.kept.switch_table(backward=plan.backward, states=plan.record == "states"),
+            near_misses=near_misses(missed),
             observed=Table({"time": []}),
             state=self._state(),
             system=plan.system,
             method=self.method,
             setting=plan.setting,
             label=plan.label,
-            split=motion.has_split,
+            split=plan.motion.has_split,
             units=getattr(plan.system, "units", {}),
             balance=self.account.balance(self.method.kind, plan.heading, plan.eps),
         )
-
-    def _event_arrays(self) -> tuple[list[Any], list[Any]]:
-        """Return times and states of each event, a list over the trajectories."""
-        times, states = [], []
-        for chunks in self.events:
-            who = np.concatenate([ids for ids, _, _ in chunks]) if chunks else np.empty(0, dtype=np.intp)
-            order = np.argsort(who, kind="stable")
-            when = np.concatenate([t for _, t, _ in chunks])[order] if chunks else np.empty(0)
-            where = np.concatenate([x for _, _, x in chunks])[order] if chunks else np.empty((0, self.x.shape[0]), dtype=self.plan.dtype)
-            places = np.searchsorted(who[order], np.arange(1, self.count))
-            for array in (when, where):
-                array.flags.writeable = False
-            times.append(np.split(when, places))
-            states.append(np.split(where, places))
-        return times, states
 
     def _messages(self, ended: Any) -> np.ndarray[Any, Any]:
         """Return what happened to each trajectory."""
@@ -729,22 +698,6 @@ class Ensemble:
                     if messages[k] is plain:
                         messages[k] = f"{plain}; {not_reached(one.name, one.closest[k], one.closest_time[k], one.level[k])}"
         return frozen([messages[k] for k in range(self.count)])
-
-    def _switch_table(self) -> SwitchTable:
-        """Return the switches of all, in the order of time."""
-        empty = f"no switch in any of the {self.count} trajectories"
-        names = ("trajectory", "time", "source", "target", "event", "loss", "kinetic", "hamiltonian", "injected")
-        if not self.switches:
-            columns: dict[str, Any] = {name: np.array([], dtype=kind) for name, kind in zip(names, "ifUUUffff", strict=True)}
-            return SwitchTable(columns, trajectories=self.count, empty=empty)
-        lengths = [len(row["time"]) for row in self.switches]
-        joined = {name: np.concatenate([row[name] for row in self.switches]) for name in ("trajectory", "time", "loss", "kinetic", "x")}
-        for name in ("source", "target", "event"):
-            joined[name] = np.repeat([row[name] for row in self.switches], lengths)
-        joined["hamiltonian"], joined["injected"] = joined["loss"] + joined["kinetic"], np.zeros(len(joined["time"]))
-        order = np.argsort(-joined["time"] if self.plan.backward else joined["time"], kind="stable")
-        hidden = {name: list(joined["x"][order]) for name in ("x_before", "x_after")} if self.plan.record == "states" else None
-        return SwitchTable({name: joined[name][order] for name in names}, hidden=hidden, trajectories=self.count, empty=empty)
 
     def _state(self) -> State:
         def kept(one: Watch, name: str) -> Any:
@@ -768,22 +721,6 @@ class Ensemble:
         )
 
 
-def _near_misses(missed: Sequence[tuple[GoalWatch, Rows]]) -> Table:
-    """Return the goals that were not reached."""
-    def joined(parts: list[Any], kind: Any) -> Any:
-        return np.concatenate(parts) if parts else np.array([], dtype=kind)
-
-    return Table(
-        {
-            "trajectory": joined([rows for _, rows in missed], int),
-            "event": joined([np.full(len(rows), one.name) for one, rows in missed], str),
-            "value": joined([one.closest[rows] for one, rows in missed], float),
-            "goal": joined([one.level[rows] for one, rows in missed], float),
-            "time": joined([one.closest_time[rows] for one, rows in missed], float),
-        }
-    )
-
-
 def _not_finite(step: Step, rows: Rows) -> list[str]:
     """Return what to say of rows of a step that are not finite."""
     heights, energies = np.asarray(step.V1)[rows], np.asarray(step.V1 + step.T1)[rows]
@@ -793,36 +730,6 @@ def _not_finite(step: Step, rows: Rows) -> list[str]:
         what = what if np.isfinite(height) else f"loss is {height:g}"
         whats.append(f"{what} after t = {_THEN}: try a smaller step or tighter tolerances")
     return whats
-
-
-class _Pieces:
-    """The pieces into which the steps of some rows are cut.
-
-    Attributes
-    ----------
-    rows, ids : (k,) arrays
-        Which rows of the step, and which trajectories.
-    end : Part
-        Where they stand.
-    works : (2, k) array
-        Dissipated and supplied work of the pieces so far.
-    moved : (k,) bool array
-        Whether the step was cut.
-    """
-
-    def __init__(self, rows: Rows, ids: Rows, end: Part) -> None:
-        self.rows, self.ids, self.end = rows, ids, end
-        self.works, self.moved = np.zeros((2, len(rows))), np.zeros(len(rows), dtype=bool)
-
-    def cut(self, places: Rows, part: Part) -> None:
-        """Enter pieces that end at an event."""
-        self.arrive(places, part)
-        self.moved[places] = True
-
-    def arrive(self, places: Rows, part: Part) -> None:
-        """Enter pieces."""
-        self.end.put(places, part)
-        self.works[:, places] += (part.dissipated, part.supplied)
 
 
 class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
