@@ -130,9 +130,14 @@ class Inside:
         raise TypeError("one row, or many")
 
     def beside(self, share: float, rows: Rows, *, end: bool) -> tuple[Motion, Any, Array]:
-        """Return the same a share of the step from its start, or before its end, on straight lines: for slopes, at no cost."""
+        """Return the same a share of the step from its start, or before its end, for slopes: on straight lines, at no cost.
+
+        Where the vector field is not known at the ends (scipy's implicit solvers on a plain fun), on the path.
+        """
         step = self._of(rows)
         knot, motion = step.end_view() if end else step.start_view(), step.motion
+        if knot.f is None and not motion.has_energy:
+            return self.states(np.full(len(rows), 1 - share if end else share), rows)
         way = (-share if end else share) * step.h
         ahead = way if motion.ids is None else motion.vectors.coefficient(way)
         return motion, knot.t + way, knot.x + ahead * field_of(motion, knot)
