@@ -30,3 +30,8 @@ def frozen(values: Any, shape: tuple[int, ...] = ()) -> np.ndarray[Any, Any]:
 def not_reached(name: str, closest: float, time: float, level: float) -> str:
     """Return what to say of a goal that was not reached."""
     return f"{name} not reached; closest was loss {closest:.4f} at t = {time:.2f}, goal {level:.4f}"
+
+
+def too_many(times: list[float], most: int) -> str:
+    """Return what to say of a run that switches without end."""
+    return f"{most} switches (max_switches), the last at t = {', '.join(f'{t:.6g}' for t in times)}: do the guards chatter?"

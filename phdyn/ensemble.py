@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from phdyn.arguments import Plan
-from phdyn.closing import frozen, not_reached, warn_of
+from phdyn.closing import frozen, not_reached, too_many, warn_of
 from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
@@ -39,9 +39,6 @@ Ender = Callable[[Rows, Halt], None]
 
 _THEN = "{then}"
 """In a message, the time at which a trajectory has ended."""
-
-_MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "level", "now", "before", "turned", "pace", "touch")
-"""What watches remember, of each trajectory."""
 
 
 class Ensemble:
@@ -468,7 +465,7 @@ class Ensemble:
         """
         mine = pieces.ids[places]
         counts = self.motion.counts
-        memory = [{name: getattr(one, name)[mine].copy() for name in _MEMORY if hasattr(one, name)} for one in self.watches]
+        memory = [one.memory(mine) for one in self.watches]
         spent = counts.nfev[mine], counts.nvev[mine]
         while True:
             self.buffered.clear()
@@ -485,8 +482,7 @@ class Ensemble:
                 if halt.rows is None:
                     raise
                 for one, kept in zip(self.watches, memory, strict=True):
-                    for name, value in kept.items():
-                        getattr(one, name)[mine] = value
+                    one.restore(mine, kept)
                 bad = np.isin(mine, halt.rows)
                 counts.nfev[mine[~bad]], counts.nvev[mine[~bad]] = (one[~bad] for one in spent)
                 self._lose(step, pieces, places[bad], halt)
@@ -528,7 +524,16 @@ class Ensemble:
         return going
 
     def _switch(self, one: Watch, ids: Rows, part: Part) -> None:
-        """Go over to the next mode: record, and watch its guards; a goal that is met already fires at once."""
+        """Go over to the next mode; a goal that is met there already fires at once, and so on."""
+        waiting: list[tuple[tuple[Watch, ...], Rows, Part]] = [((one,), ids, part)]
+        while waiting:
+            fired, ids, part = waiting.pop()
+            ids, part = self._go_over(fired[-1], ids, part)
+            for goal, some in self._look_at_new(fired, ids, part):
+                waiting.append(((*fired, goal), ids[some], part.take(some)))
+
+    def _go_over(self, one: Watch, ids: Rows, part: Part) -> tuple[Rows, Part]:
+        """Enter and record the next mode; return the trajectories that may go on switching."""
         edge: Transition = one.transition  # type: ignore[assignment]
         self.mode[ids], self.entered[ids] = self.names.index(edge.target), part.t
         self._set_modes(ids, part.t)
@@ -538,15 +543,14 @@ class Ensemble:
         self.switched[ids] += 1
         spent = self.switched[ids] >= self.plan.max_switches
         if spent.any():
-            message = f"{self.plan.max_switches} switches (max_switches), the last at t = {_THEN}: do the guards chatter?"
-            self._stop_at(ids[spent], part.take(np.flatnonzero(spent)), -4, message)
+            for k in np.flatnonzero(spent):
+                self._stop_at(ids[[k]], part.take(np.array([k])), -4, too_many(self.kept.last_switches(ids[k], 3), self.plan.max_switches))
             ids, part = ids[~spent], part.take(np.flatnonzero(~spent))
         if edge.rebases:
             for goal in self.watches:
                 if isinstance(goal, GoalWatch) and goal.transition is not None:
                     goal.rebase(part.V, ids)
-        if edge.source != edge.target and len(ids):
-            self._look_at_new(one, ids, part)
+        return ids, part
 
     def _set_modes(self, ids: Rows, t: Floats) -> None:
         """Tell the motion of the run, whose next steps are in the new mode."""
@@ -558,29 +562,36 @@ class Ensemble:
         self.x[:, ids], self.t_end[ids] = self.motion.vectors.numpy(part.x).T, part.t
         self._end(ids, status, message)
 
-    def _look_at_new(self, fired: Watch, ids: Rows, part: Part) -> None:
-        """Take the sides of guards that were not watched before; a goal that is met already fires at once.
+    def _look_at_new(self, fired: tuple[Watch, ...], ids: Rows, part: Part) -> list[tuple[Watch, Rows]]:
+        """Take the sides of guards that were not watched before; return goals that are met already, and of which of these trajectories.
 
-        Of the guard that just fired rounding tells the sign: the side set by decree holds.
+        Of the guards that have just fired rounding tells the sign: the sides set by decree hold.
         """
-        target = self.names[self.mode[ids[0]]]
+        edge: Transition = fired[-1].transition  # type: ignore[assignment]
+        met: list[tuple[Watch, Rows]] = []
+        if edge.source == edge.target:
+            return met
+        places = np.arange(len(ids))
         for other in self.watches:
-            if other.transition is None or other.source != target:
+            if not len(places):
+                break
+            if other.transition is None or other.source != edge.target:
                 continue
-            ids, part = self._started(other, ids, part)
-            if other.event is fired.event:
-                other.hold(ids, fired.side[ids])
+            places = places[self._started(other, ids[places], part.take(places))]
+            known = [one for one in fired if one.event is other.event]
+            if known:
+                other.hold(ids[places], known[-1].side[ids[places]])
             elif isinstance(other, GoalWatch):
-                met = other.side[ids] <= 0
-                if met.any():
-                    other.fired[ids[met]] += 1
-                    self._switch(other, ids[met], part.take(np.flatnonzero(met)))
-                    ids, part = ids[~met], part.take(np.flatnonzero(~met))
-            if not len(ids):
-                return
+                below = other.side[ids[places]] <= 0
+                if below.any():
+                    other.fired[ids[places[below]]] += 1
+                    met.append((other, places[below]))
+                    places = places[~below]
+        return met
 
-    def _started(self, one: Watch, ids: Rows, part: Part) -> tuple[Rows, Part]:
-        """Take the sides of a guard where its mode is entered; return the trajectories that go on: where it is no number they end."""
+    def _started(self, one: Watch, ids: Rows, part: Part) -> Rows:
+        """Take the sides of a guard where its mode is entered; return which trajectories go on: where it is no number they end."""
+        places = np.arange(len(ids))
         while len(ids):
             try:
                 one.start(self._motion_of(ids), part.knot(), ids)
@@ -590,8 +601,8 @@ class Ensemble:
                     raise
                 bad = np.isin(ids, halt.rows)
                 self._stop_at(ids[bad], part.take(np.flatnonzero(bad)), halt.status, halt.message)
-                ids, part = ids[~bad], part.take(np.flatnonzero(~bad))
-        return ids, part
+                ids, part, places = ids[~bad], part.take(np.flatnonzero(~bad)), places[~bad]
+        return places
 
     def _motion_of(self, ids: Rows) -> Any:
         rows = ids if isinstance(self.ids, slice) else np.searchsorted(self.ids, ids)

@@ -73,6 +73,15 @@ class Kept:
             states.append(np.split(where, places))
         return times, states
 
+    def last_switches(self, trajectory: int, count: int) -> list[float]:
+        """Return the times of the last switches of a trajectory."""
+        times: list[float] = []
+        for row in reversed(self.switches):
+            times += row["time"][row["trajectory"] == trajectory].tolist()
+            if len(times) >= count:
+                break
+        return times[:count][::-1]
+
     def switch_table(self, *, backward: bool, states: bool) -> SwitchTable:
         """Return the switches of all, in the order of time."""
         empty = f"no switch in any of the {self.count} trajectories"

@@ -13,10 +13,13 @@ import numpy as np
 from phdyn.crossing import Watch
 from phdyn.inside import Inside, Part
 from phdyn.location import Located
-from phdyn.search import EPS, Floats, Rows
+from phdyn.search import EPS, Rows
 
 _SAME_PLACE = 1e-9
 """Fractions of a step closer than this are one place: the location of an event is more exact, its guard is not."""
+
+_JUST_FIRED = 1e-6
+"""A guard that fired no farther before a cut keeps the side set by decree: rounding has left it on either side."""
 
 Note = Callable[[Watch, Rows, Part], None]
 
@@ -62,26 +65,26 @@ class Resolution:
             going = np.flatnonzero(np.isfinite(first))
             if not len(going):
                 return
-            here = theta <= first + _SAME_PLACE
             # an event before a switch at the same place; of several of a kind the first in time, then in their order
-            chosen = np.argmin(np.where(theta == first, np.arange(len(theta))[:, None] + self._late[:, None], np.inf), axis=0)
+            events = np.where((theta <= first + _SAME_PLACE) & self._are_events, theta, np.inf)
+            chosen = np.argmin(np.where(np.isfinite(events).any(axis=0), events, theta), axis=0)
             for k in range(len(self.watches)):
                 rows = going[chosen[going] == k]
                 if len(rows):
-                    self._fire(k, rows, here)
+                    self._fire(k, rows)
 
     @property
-    def _late(self) -> Any:
-        """What is asked last at the same place: transitions."""
-        return np.array([0 if one.index is not None else len(self.watches) for one in self.watches])
+    def _are_events(self) -> Any:
+        """Which watches are events, (w, 1); the others are transitions."""
+        return np.array([one.index is not None for one in self.watches])[:, None]
 
-    def _fire(self, k: int, rows: Rows, here: Any) -> None:
+    def _fire(self, k: int, rows: Rows) -> None:
         """Have a watch fire in some rows: note, and cut or look for what comes next."""
         one, found = self.watches[k], self.located[k]
         theta = found.theta[rows]
         self._enter(k, rows)
         cuts = np.full(len(rows), one.transition is not None) | (one.left[self.inside.ids[rows]] <= 0)
-        self._cut(k, rows[cuts], theta[cuts], here)
+        self.cutter[rows[cuts]], self.theta[rows[cuts]] = k, theta[cuts]
         on = rows[~cuts]
         found.theta[on] = np.inf
         if len(on):
@@ -95,17 +98,6 @@ class Resolution:
         one.decree(self.inside.ids[rows], found.residual[rows], found.touched[rows])
         if one.index is not None:
             self.note(one, self.inside.ids[rows], found.part.take(rows))
-
-    def _cut(self, k: int, rows: Rows, theta: Floats, here: Any) -> None:
-        """Cut the step of some rows; events at the same place have happened too."""
-        if not len(rows):
-            return
-        self.cutter[rows], self.theta[rows] = k, theta
-        for j, other in enumerate(self.watches):
-            if j != k and other.index is not None:
-                beside = rows[here[j, rows] & np.isfinite(self.located[j].theta[rows])]
-                if len(beside):
-                    self._enter(j, beside)
 
     # --- afterwards -----------------------------------------------------------------------------------------------------------
     def part(self, rows: Rows) -> Part:
@@ -124,17 +116,41 @@ class Resolution:
     def settle(self, rows: Rows, part: Part) -> None:
         """Take the sides of all guards where the steps of some rows are cut.
 
-        What fired at the same place keeps the side set by decree: rounding has left its guard on either side.
+        An event whose guard has come to the other side there, although it was located later, happens there: two locations of the same root
+        differ by what corrections leave. A transition's waits, if an event ends the run.
         """
-        for k, (one, active) in enumerate(zip(self.watches, self.active, strict=True)):
-            elsewhere = active[rows] & (self.theta[rows] - self.fired_at[k, rows] > _SAME_PLACE)
-            some = np.flatnonzero(elsewhere)
-            if len(some):
-                motion, knot = self.inside.knots(part.take(some), rows[some])
-                one.settle(motion, knot, self.inside.ids[rows[some]])
-            there = rows[active[rows] & ~elsewhere]
+        for k in sorted(range(len(self.watches)), key=lambda k: self.watches[k].index is None):  # events first
+            one, mine = self.watches[k], self.active[k][rows]
+            fired = self.theta[rows] - self.fired_at[k, rows] <= _JUST_FIRED
+            there = rows[mine & fired]
             if len(there):
                 one.stand(self.inside.ids[there], self.located[k].residual[there])
+            some = np.flatnonzero(mine & ~fired)
+            if len(some):
+                self._settle(k, rows[some], part.take(some))
+
+    def _settle(self, k: int, rows: Rows, part: Part) -> None:
+        one, ids = self.watches[k], self.inside.ids[rows]
+        motion, knot = self.inside.knots(part, rows)
+        crossed = one.crossed(motion, knot, ids)
+        if one.index is not None and crossed.any():
+            some = np.flatnonzero(crossed)
+            now = np.atleast_1d(one.value(*self._of(part, rows, some), ids[some]))
+            one.decree(ids[some], now, np.zeros(len(some), dtype=bool))
+            self.note(one, ids[some], part.take(some))
+            one.stand(ids[some], now)
+            last = some[one.left[ids[some]] <= 0]
+            self.cutter[rows[last]] = k
+        elif one.index is None:
+            crossed &= np.array([self.watches[c].index is not None for c in self.cutter[rows]])
+        else:
+            crossed = np.zeros(len(rows), dtype=bool)
+        others = np.flatnonzero(~crossed)
+        if len(others):
+            one.settle(*self._of(part, rows, others), ids[others])
+
+    def _of(self, part: Part, rows: Rows, some: Rows) -> tuple[Any, Any]:
+        return self.inside.knots(part.take(some), rows[some])
 
     def passed(self, rows: Rows) -> None:
         """Take the sides of all guards at the end of the steps of some rows, which nothing cuts."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from phdyn.actions import apply_action
 from phdyn.arguments import Plan
-from phdyn.closing import frozen, not_reached, warn_of
+from phdyn.closing import frozen, not_reached, too_many, warn_of
 from phdyn.crossing import ONE, GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
@@ -20,7 +20,6 @@ from phdyn.motion import Halt, Knot
 from phdyn.progress import Progress
 from phdyn.recording import Observer, Recorder, show_in_module
 from phdyn.resolution import Resolution
-from phdyn.search import Rows
 from phdyn.solution import Guarded, Solution, State, recalled
 from phdyn.tables import SwitchTable, Table
 from phdyn.transitions import Transition
@@ -187,7 +186,9 @@ class Run:
         """Watch what a dwell time has kept from being watched."""
         before = self.active
         self._arm()
-        self._look_at_new(before)
+        met = self._look_at_new(before)
+        if met is not None:
+            self._switch(met)
 
     def _close(self, stop: float) -> None:
         """Be at a stop that rounding, or less than a method can step over, keeps the run from."""
@@ -272,18 +273,28 @@ class Run:
     def _resolve(self, step: Step, suspected: list[Watch]) -> bool:
         """Go through the events inside a step in time order; cut it at the first that switches or ends the run."""
         step.hold()
-        resolution = Resolution(self.active, [_YES] * len(self.active), OneInside(step), self._note)
-        resolution.run([_YES if one in suspected else _NO for one in self.active])
-        if resolution.cutter[0] < 0:
-            resolution.passed(ONE)
+        memory, found = [one.memory(ONE) for one in self.active], []
+        resolution = Resolution(self.active, [_YES] * len(self.active), OneInside(step), lambda *what: found.append(what))
+        try:
+            resolution.run([_YES if one in suspected else _NO for one in self.active])
+            part = resolution.part(ONE) if resolution.cutter[0] >= 0 else None
+            if part is None:
+                resolution.passed(ONE)
+            else:
+                resolution.settle(ONE, part)
+        except BaseException:  # what comes after the start of the step has not happened
+            for one, kept in zip(self.active, memory, strict=True):
+                one.restore(ONE, kept)
+            raise
+        for one, _, at in found:
+            self._note(one, at)
+        if part is None:
             self._accept(step)
             return False
-        part = resolution.part(ONE)
-        resolution.settle(ONE, part)
         self._cut(self.active[resolution.cutter[0]], step, part, whole=bool(resolution.theta[0] == 1.0))
         return True
 
-    def _note(self, one: Watch, ids: Rows, part: Part) -> None:
+    def _note(self, one: Watch, part: Part) -> None:
         if one.index is not None:
             self.event_times[one.index].append(float(part.t[0]))
             self.event_states[one.index].append(np.array(self.motion.vectors.numpy(part.x[:, 0]), dtype=self.plan.dtype))
@@ -300,7 +311,14 @@ class Run:
         self._switch(one)
 
     def _switch(self, one: Watch) -> None:
-        """Go over to the next mode: jump, record, and watch its guards; one that is met already fires at once if it is a goal."""
+        """Go over to the next mode; a goal that is met there already fires at once, and so on."""
+        fired, waiting = [one], self._go_over(one, [one])
+        while waiting is not None:
+            fired.append(waiting)
+            waiting = self._go_over(waiting, fired)
+
+    def _go_over(self, one: Watch, fired: list[Watch]) -> Watch | None:
+        """Enter the next mode: jump, record, and watch its guards; return a goal that is met there already."""
         edge, knot = one.transition, self.knot
         if edge is None:
             raise TypeError("a guard of no transition switches nothing")
@@ -334,10 +352,11 @@ class Run:
                 if isinstance(goal, GoalWatch) and goal.transition is not None:
                     goal.rebase(self.knot.V, ONE)
         self._arm()
+        jumped = after is not before
         for other in already:
-            if other.transition is None and after is not before:
+            if other.transition is None and (jumped or self.knot.V != knot.V):  # a jump across is no crossing
                 other.settle(self.motion, self.knot, ONE)
-        self._look_at_new(already, fired=one, jumped=after is not before)
+        return self._look_at_new(already, fired, jumped=jumped)
 
     def _numpy(self, x: Array) -> Array:
         return np.array(self.motion.vectors.numpy(x), dtype=self.plan.dtype)
@@ -370,15 +389,15 @@ class Run:
         if not self._finite(self.knot.V + self.knot.T, self.knot.x):
             raise Halt(-2, f"the state is not finite in mode '{mode}', entered at t = {knot.t:.6g}")
 
-    def _look_at_new(self, known: list[Watch], *, fired: Watch | None = None, jumped: bool = False) -> None:
-        """Take the sides of guards that were not watched before; a goal that is met already fires at once.
+    def _look_at_new(self, known: list[Watch], fired: Sequence[Watch] = (), *, jumped: bool = False) -> Watch | None:
+        """Take the sides of guards that were not watched before; return a goal that is met already.
 
-        Of the guard that just fired rounding tells the sign: unless the state has jumped, the side set by decree holds.
+        Of the guards that have just fired rounding tells the sign: unless the state has jumped, the sides set by decree hold.
         """
         for other in self.active:
             if other in known:
                 continue
-            side = int(fired.side[0]) if fired is not None and other.event is fired.event else None
+            side = next((int(one.side[0]) for one in reversed(fired) if one.event is other.event), None)
             if side is not None and jumped:
                 other.land(self.motion, self.knot, ONE)
                 continue
@@ -387,13 +406,12 @@ class Run:
                 other.hold(ONE, side)
             elif isinstance(other, GoalWatch) and other.transition is not None and other.side[0] <= 0:
                 other.fired[0] += 1
-                self._switch(other)
-                return
+                return other
+        return None
 
     def _limit_switches(self) -> None:
         if len(self.switches) >= self.plan.max_switches:
-            times = ", ".join(f"{row['time']:.6g}" for row in self.switches[-3:])
-            raise Halt(-4, f"{len(self.switches)} switches (max_switches), the last at t = {times}: do the guards chatter?")
+            raise Halt(-4, too_many([row["time"] for row in self.switches[-3:]], len(self.switches)))
 
     # --- the end --------------------------------------------------------------------------------------------------------------
     def _reached(self) -> Knot:

@@ -229,7 +229,7 @@ def _horner(c: Any, theta: Floats) -> Any:
     return value
 
 
-def lowest_inside(function: Function, known: Known, low: Floats) -> tuple[Floats, Floats]:
+def lowest_inside(function: Function, known: Known, low: Floats, samples: int = 0) -> tuple[Floats, Floats]:
     """Return where in [low, 1] a height is lowest, and how low; a search ends where the height is zero or less, or surely is not.
 
     The places looked at are the minima of the polynomials through all that is known: the slopes at the ends and what was looked at. What
@@ -244,54 +244,56 @@ def lowest_inside(function: Function, known: Known, low: Floats) -> tuple[Floats
         Heights and slopes at the ends.
     low : (k,) array
         Where the part that is asked about begins.
+    samples : int
+        How many values to take first, where the ends do not explain what happens inside.
     """
     count = len(low)
-    theta, height = np.full(count, np.nan), np.full(count, np.inf)
-    rises = len(known.data) > 3  # otherwise nothing tells yet whether the height rises or falls at the end, and one look beside it must
-    next_, least = known.lowest(low, np.ones(count) if rises else 1 - (1 - low) / 16)
+    found = _Lowest(count)
     open_ = np.arange(count)
-    seen: list[Floats] = []
+    for k in range(samples):
+        place = low[open_] + (1 - low[open_]) * (k + 1) / (samples + 1)
+        f = found.look(function, place, open_)
+        known.add(place, f)
+        keep = np.flatnonzero(f > 0)
+        if not len(keep):
+            return found.theta, found.height
+        open_, known = open_[keep], known.take(keep)
+    rises = len(known.data) > 3  # otherwise nothing tells yet whether the height rises or falls at the end, and one look beside it must
+    next_, least = known.lowest(low[open_], np.ones(len(open_)) if rises else 1 - (1 - low[open_]) / 16)
     for _ in range(_ROUNDS):
-        f = function(next_, open_)
-        better = f < height[open_]
-        theta[open_], height[open_] = np.where(better, next_, theta[open_]), np.where(better, f, height[open_])
+        f = found.look(function, next_, open_)
         wrong = np.abs(f - least)
         known.add(next_, f)
-        seen.append(next_)
         crowded = np.minimum.reduce([np.abs(known.places[k] - next_) for k in range(len(known.places) - 1)]) < _NEAR
-        undecided = (f > 0) & ~crowded
-        if not undecided.any():
-            return theta, height
-        open_, known, wrong = open_[undecided], known.take(np.flatnonzero(undecided)), wrong[undecided]
+        keep = np.flatnonzero((f > 0) & ~crowded)
+        if not len(keep):
+            return found.theta, found.height
+        open_, known, wrong = open_[keep], known.take(keep), wrong[keep]
         next_, least = known.lowest(low[open_], np.ones(len(open_)))
-        undecided = (np.minimum(least, height[open_]) <= 2 * wrong) | (len(known.data) < _ENOUGH)
-        if not undecided.any():
-            return theta, height
-        keep = np.flatnonzero(undecided)
+        keep = np.flatnonzero((np.minimum(least, found.height[open_]) <= 2 * wrong) | (len(known.data) < _ENOUGH))
+        if not len(keep):
+            return found.theta, found.height
         open_, known, next_, least = open_[keep], known.take(keep), next_[keep], least[keep]
-    left, right = np.maximum(theta[open_] - 0.25, low[open_]), np.minimum(theta[open_] + 0.25, 1.0)
-    place, f = minima(lambda z, rows: function(z, open_[rows]), left, right, theta[open_])
-    better = f < height[open_]
-    theta[open_], height[open_] = np.where(better, place, theta[open_]), np.where(better, f, height[open_])
-    return theta, height
+    theta = found.theta[open_]
+    left, right = np.maximum(theta - 0.25, low[open_]), np.minimum(theta + 0.25, 1.0)
+    theta, f = minima(lambda z, rows: function(z, open_[rows]), left, right, theta)
+    found.take(theta, f, open_)
+    return found.theta, found.height
 
 
-def lowest_sampled(function: Function, low: Floats, samples: int = 7) -> tuple[Floats, Floats]:
-    """Return the same where the ends of a step do not explain what happens inside: samples first, then Brent's search around the lowest."""
-    every = np.arange(len(low))
-    width = (1 - low) / (samples + 1)
-    theta, height = low + width, np.full(len(low), np.inf)
-    open_ = every
-    for k in range(1, samples + 1):
-        place = low[open_] + k * width[open_]
-        f = function(place, open_)
-        better = f < height[open_]
-        theta[open_], height[open_] = np.where(better, place, theta[open_]), np.where(better, f, height[open_])
-        open_ = open_[f > 0]
-        if not len(open_):
-            return theta, height
-    around = width[open_]
-    place, f = minima(lambda z, rows: function(z, open_[rows]), theta[open_] - around, theta[open_] + around, theta[open_])
-    better = f < height[open_]
-    theta[open_], height[open_] = np.where(better, place, theta[open_]), np.where(better, f, height[open_])
-    return theta, height
+class _Lowest:
+    """The lowest values seen, and where."""
+
+    def __init__(self, count: int) -> None:
+        self.theta, self.height = np.full(count, np.nan), np.full(count, np.inf)
+
+    def look(self, function: Function, theta: Floats, rows: Rows) -> Floats:
+        """Look at a height and return it."""
+        f = function(theta, rows)
+        self.take(theta, f, rows)
+        return f
+
+    def take(self, theta: Floats, f: Floats, rows: Rows) -> None:
+        """Enter values."""
+        better = f < self.height[rows]
+        self.theta[rows], self.height[rows] = np.where(better, theta, self.theta[rows]), np.where(better, f, self.height[rows])

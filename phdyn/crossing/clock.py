@@ -32,6 +32,10 @@ class StagnationWatch(Watch):
     def hold(self, ids: Rows, side: Any) -> None:
         """See Watch; there are no sides."""
 
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+        """See Watch; its time is known."""
+        return np.zeros(len(ids), dtype=bool)
+
     def _progress(self, V: Any, t: Any, ids: Any) -> Any:  # noqa: N803
         """Note where V has fallen; say where it has."""
         lowest = self.closest[ids]
@@ -91,6 +95,10 @@ class BudgetWatch(Watch):
 
     def settle(self, motion: Motion, knot: Knot, ids: Rows) -> None:
         """See Watch; what another event inside the step has spent shows at the end of the next one."""
+
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+        """See Watch; it fires at step ends alone."""
+        return np.zeros(len(ids), dtype=bool)
 
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:
         """See Watch."""

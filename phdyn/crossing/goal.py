@@ -20,7 +20,10 @@ from phdyn.inside import Inside, Part
 from phdyn.location import Located, cubic_root, on_own_steps, refine
 from phdyn.methods.stepping import Step
 from phdyn.motion import Knot, Motion
-from phdyn.search import Floats, Known, Rows, lowest_inside, lowest_sampled, roots
+from phdyn.search import Floats, Known, Rows, lowest_inside, roots
+
+_SAMPLES = 3
+"""Values on the path before polynomials are trusted, where the ends of a step do not explain it."""
 
 _CLOSE = 1e-6
 """A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
@@ -33,6 +36,7 @@ class GoalWatch(Watch):
     """
 
     event: LossGoal
+    MEMORY = (*Watch.MEMORY, "level")
 
     def __init__(self, event: LossGoal, motion: Motion, reference: Any, *, count: int = 1, **place: Any) -> None:
         if not motion.has_energy:
@@ -233,19 +237,16 @@ class GoalWatch(Watch):
         fall0, fall1 = h * inside.d0[rows], h * inside.d1[rows]
         theta, height = np.empty(len(rows)), np.empty(len(rows))
         coarse = unresolved(fall0, fall1, inside.V1[rows] - inside.V0[rows])
-        for some, sampled in ((np.flatnonzero(~coarse), False), (np.flatnonzero(coarse), True)):
+        for some, samples in ((np.flatnonzero(~coarse), 0), (np.flatnonzero(coarse), _SAMPLES)):
             if not len(some):
                 continue
 
             def looked(places: Floats, which: Rows, some: Rows = some) -> Floats:
                 return function(places, some[which])  # type: ignore[no-any-return]
 
-            if sampled:
-                theta[some], height[some] = lowest_sampled(looked, after[some])
-            else:
-                ends = (sign * (inside.V0[rows] - level)[some], sign * (inside.V1[rows] - level)[some], sign * fall0[some])
-                known = Known(*ends, None if inside.own_track else sign * fall1[some])
-                theta[some], height[some] = lowest_inside(looked, known, after[some])
+            ends = (sign * (inside.V0[rows] - level)[some], sign * (inside.V1[rows] - level)[some], sign * fall0[some])
+            known = Known(*ends, None if inside.own_track else sign * fall1[some])
+            theta[some], height[some] = lowest_inside(looked, known, after[some], samples)
         return theta, height
 
     def _enter_roots(

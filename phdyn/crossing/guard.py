@@ -29,7 +29,7 @@ _SOON = 1e-3
 _SHARES = np.array([0.0, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 1.0])
 """Where a guard is sampled on the path: closer at the ends, where fewer neighbours tell of a turn."""
 
-_FEW = np.array([0.0, 0.5, 1.0])
+_FEW = np.linspace(0.0, 1.0, 9)
 """Where it is sampled if each look costs an evaluation."""
 
 _SLOPE = 1e-4
@@ -42,7 +42,7 @@ _APART = 1e-6
 """Roots of one guard closer than this share of a step are one."""
 
 _CONFIRMED = 1e-6
-"""A root on the path is one of the method's own steps where corrections leave no more than this share of the guard's size in the step."""
+"""A root on the path is one of the method's own steps where corrections leave no more than this share of the guard around it."""
 
 
 class GuardWatch(Watch):
@@ -50,16 +50,18 @@ class GuardWatch(Watch):
 
     Attributes
     ----------
-    now, turned, pace : (count,) arrays
-        The guard at the last probe, how much it changed in the step before, and in steps lately: the largest, halved with each step since.
+    now, pace : (count,) arrays
+        The guard at the last probe, and how much it changed in steps lately: the largest, halved with each step since.
     touch : (count,) array
         When it was last touched without being crossed.
     """
 
+    MEMORY = (*Watch.MEMORY, "now", "before", "pace", "touch")
+
     def __init__(self, event: Event, motion: Motion, *, count: int = 1, **place: Any) -> None:
         super().__init__(event, motion, count=count, **place)
         self.ours = isinstance(event, Guard)
-        self.now, self.turned, self.touch = np.zeros(count), np.full(count, np.nan), np.full(count, np.nan)
+        self.now, self.touch = np.zeros(count), np.full(count, np.nan)
         self.before, self.pace = np.zeros(count), np.full(count, np.nan)
         self.costly = False
 
@@ -119,7 +121,7 @@ class GuardWatch(Watch):
         values = np.atleast_1d(self.value(motion, knot, ids))
         sign = signs(values)
         self.now[ids], self.last[ids] = values, sign
-        self.turned[ids] = self.pace[ids] = np.nan
+        self.pace[ids] = np.nan
         self.side[ids] = np.where(sign != 0, sign, self.side[ids])
 
     def land(self, motion: Motion, knot: Knot, ids: Rows) -> None:
@@ -137,7 +139,7 @@ class GuardWatch(Watch):
     def stand(self, ids: Rows, residual: Floats) -> None:
         """See Watch."""
         self.now[ids] = residual
-        self.turned[ids] = self.pace[ids] = np.nan
+        self.pace[ids] = np.nan
 
     def hold(self, ids: Rows, side: Any) -> None:
         """See Watch; it stands at its zero."""
@@ -153,14 +155,14 @@ class GuardWatch(Watch):
     def suspects(self, step: Step) -> bool:
         """See Watch."""
         before, now = float(self.now[0]), self._call(self.motion, step.t1, step.x1, step.end_view() if step.g1 is not None else None)
-        change, turned, pace = now - before, float(self.turned[0]), float(self.pace[0])
-        self.before[0], self.now[0], self.turned[0], self.pace[0] = before, now, change, np.fmax(abs(change), 0.5 * pace)
+        change, pace = now - before, float(self.pace[0])
+        self.before[0], self.now[0], self.pace[0] = before, now, np.fmax(abs(change), 0.5 * pace)
         sign, side = (now > 0) - (now < 0), int(self.side[0])
         if sign != side:
             return True
         if min(abs(before), abs(now)) > 2 * self.pace[0] and pace == pace:  # most steps
             pass
-        elif may_be_zero(before, now, change, turned, pace, costly=self.costly):
+        elif may_be_zero(before, now, change, pace, costly=self.costly):
             return True
         self.side[0], self.last[0] = sign or side, sign
         return False
@@ -177,10 +179,10 @@ class GuardWatch(Watch):
         else:  # a function is called for those rows alone that are watched
             now = self.value(step.motion.take(places), step.end_view().take(places), mine)
         before = self.now[mine]
-        change, turned, pace = now - before, self.turned[mine], self.pace[mine]
-        self.before[mine], self.now[mine], self.turned[mine], self.pace[mine] = before, now, change, np.fmax(abs(change), 0.5 * pace)
+        change, pace = now - before, self.pace[mine]
+        self.before[mine], self.now[mine], self.pace[mine] = before, now, np.fmax(abs(change), 0.5 * pace)
         sign, side = signs(now), self.side[mine]
-        suspect[places] = (sign != side) | may_be_zero(before, now, change, turned, pace, costly=self.costly)
+        suspect[places] = (sign != side) | may_be_zero(before, now, change, pace, costly=self.costly)
         passed = mine[~suspect[places]]
         self.last[passed] = sign[~suspect[places]]
         return suspect
@@ -198,13 +200,14 @@ class GuardWatch(Watch):
             return
         rows, after = rows[looked], after[looked]
         ids, guard = inside.ids[rows], self._from(inside, rows, after)
+        landed = self._take_sides(inside, rows, after)
         places, values = self._samples(inside, rows, after, guard)
         found = scan(places, values, self.side[ids], self.last[ids] == 0, self.allowed)
         self._follow(inside, rows, places, values, found, guard)
         self.side[ids] = found.side
         crossed = np.flatnonzero(np.isfinite(found.high) & ~found.touched)
         if len(crossed):
-            self._enter_crossings(inside, rows, crossed, after, guard, found, np.abs(values).max(axis=1), located)
+            self._enter_crossings(inside, rows, crossed, after, guard, found, np.where(landed, 4 * EPS, _APART), located)
         only = np.flatnonzero(found.touched)
         if len(only):
             part, g = self._there(inside, rows[only], found.high[only])
@@ -258,13 +261,26 @@ class GuardWatch(Watch):
         before, now, side = self.before[ids], self.now[ids], self.side[ids]
         worth = (signs(now) != side) | (self.last[ids] == 0) | (after > 0) | (np.abs(before) <= 1e-12 * np.abs(now))
         plain = np.flatnonzero(~worth)
-        if self.costly or not len(plain):
-            return worth | self.costly
+        if not len(plain):
+            return worth
         toward = side[plain]
         soon, late = (np.atleast_1d(self._call(*inside.beside(_SLOPE, rows[plain], end=end), None)) for end in (False, True))
         fall0, fall1 = toward * (soon - before[plain]) / _SLOPE, toward * (now[plain] - late) / _SLOPE
         worth[plain] = ((fall0 <= 0) & (fall1 >= 0)) | unresolved(fall0, fall1, toward * (now - before)[plain])
         return worth
+
+    def _take_sides(self, inside: Inside, rows: Rows, after: Floats) -> Any:
+        """Take the sides of guards that start from zero from their rates there; return which these are.
+
+        However soon such a guard comes back to zero, its rate tells on which side it was in between.
+        """
+        ids = inside.ids[rows]
+        landed = (self.side[ids] == 0) & (after == 0)
+        some = np.flatnonzero(landed)
+        if len(some):
+            soon = np.atleast_1d(self._call(*inside.beside(_SLOPE, rows[some], end=False), None))
+            self.side[ids[some]] = signs(soon - self.before[ids[some]])
+        return landed
 
     def _samples(self, inside: Inside, rows: Rows, after: Floats, guard: Any) -> tuple[Floats, Floats]:
         """Return places (k, m) from ``after`` to the end of the step, and the guard there; soon after a zero it shows its side."""
@@ -319,7 +335,7 @@ class GuardWatch(Watch):
         found.f_high[row] = np.where(later, values[row, right[c]], bottom)
 
     def _enter_crossings(
-        self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, guard: Any, found: Found, scale: Floats, located: Located
+        self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, guard: Any, found: Found, apart: Floats, located: Located
     ) -> None:
         """Enter the roots in brackets, where the method's own steps confirm what the path says."""
         low, high, f_low, f_high = (part[crossed] for part in (found.low, found.high, found.f_low, found.f_high))
@@ -334,7 +350,7 @@ class GuardWatch(Watch):
             f_high = np.where(np.isnan(zero), f_high, f_high / (high - zero))
             f_low = np.where(np.isnan(zero), f_low, side * np.abs(f_high))
         theta = roots(function, low, high, f_low, f_high, 1e-2 if self.costly else 4 * EPS)
-        again = theta - zero <= _APART  # the root divided out: it was a touch
+        again = theta - zero <= apart[crossed]  # the root divided out: it was a touch
         if again.any():
             touched = rows[crossed[again]]
             self.side[inside.ids[touched]] *= -1
@@ -344,7 +360,8 @@ class GuardWatch(Watch):
             return
         slope = self._slopes(inside, rows, crossed, theta, guard, found)
         place, part, g = refine(self, inside, rows[crossed], theta, after[crossed], slope)
-        kept = self._confirmed(inside, rows, crossed, after, found, np.abs(g) <= _CONFIRMED * scale[crossed])
+        around = np.maximum(np.abs(found.f_low), np.abs(found.f_high))[crossed]
+        kept = self._confirmed(inside, rows, crossed, after, found, np.abs(g) <= _CONFIRMED * around)
         located.enter(rows[crossed[kept]], place[kept], part.take(kept), g[kept], False)
 
     def _slopes(self, inside: Inside, rows: Rows, crossed: Rows, theta: Floats, guard: Any, found: Found) -> Floats:
@@ -382,32 +399,21 @@ class GuardWatch(Watch):
         return part, self.residual(inside, part, rows)
 
 
-def may_be_zero(before: Any, now: Any, change: Any, turned: Any, pace: Any, *, costly: bool) -> Any:
+def may_be_zero(before: Any, now: Any, change: Any, pace: Any, *, costly: bool) -> Any:
     """Say whether a guard with the same sign at both ends of a step may have been zero inside: whether to look.
 
-    It may where it is nearer to zero than twice what it changes in a step, and where that is not known. Where each look costs an
-    evaluation, it must also be able to turn.
+    It may where it is nearer to zero than twice what it changes in a step, and where that is not known, unless a look costs an evaluation.
 
     Parameters
     ----------
     before, now : float or (k,) array
         The guard at both ends.
-    change, turned : float or (k,) array
-        How much it changed in this step, and in the one before (nan: not known).
+    change : float or (k,) array
+        How much it changed in this step.
     pace : float or (k,) array
         How much it changed lately, up to the step before (nan: not known).
     costly : bool
-        Whether each look costs an evaluation.
-
-    Notes
-    -----
-    A minimum of its size inside means that it first nears zero and then leaves it. By differences its slopes at the ends are
-    ``(turned + change)/2`` and ``change + (change - turned)/2``; half of the larger difference is what they may be wrong by.
+        Whether a look costs an evaluation.
     """
     near = np.minimum(abs(before), abs(now)) <= 2 * np.fmax(abs(change), 0.5 * pace)
-    if not costly:
-        return (near | np.isnan(pace)) & ~((before == 0) & (change == 0) & (pace == 0))
-    toward = np.where(now > 0, 1.0, -1.0)
-    start, end = 0.5 * toward * (turned + change), toward * (1.5 * change - 0.5 * turned)
-    doubt = 0.5 * np.maximum(abs(turned), abs(change))
-    return near & ~((start > doubt) | (end < -doubt))  # true where the step before is not known
+    return (near | (np.isnan(pace) & (not costly))) & ~((before == 0) & (change == 0) & (pace == 0))

@@ -61,7 +61,7 @@ def scan(places: Floats, values: Floats, side: Any, resting: Any, allowed: Allow
     """
     found = Found(places, side, resting)
     side, resting = found.side, found.resting.copy()
-    flat = resting & (values[:, 0] == 0)  # nothing but zeros so far
+    flat = np.zeros(len(side), dtype=bool)  # it has stayed at zero
     found.sides[:, 0] = np.where(resting, 0, side)
     open_ = np.ones(len(side), dtype=bool)
     for k in range(1, places.shape[1]):

@@ -58,7 +58,20 @@ class Watch:
         self.left = np.full(count, np.inf if transition is not None else terminal_count(event))
         self.closest, self.closest_time = np.full(count, np.nan), np.full(count, np.nan)
 
+    MEMORY: tuple[str, ...] = ("side", "last", "fired", "left", "closest", "closest_time")
+    """The arrays that it remembers."""
+
     # --- what it remembers ----------------------------------------------------------------------------------------------------
+    def memory(self, ids: Rows) -> dict[str, Any]:
+        """Return what is remembered of some trajectories."""
+        return {name: getattr(self, name)[ids].copy() for name in self.MEMORY}
+
+    def restore(self, ids: Rows, memory: dict[str, Any]) -> None:
+        """Undo what has happened to some trajectories."""
+        for name, value in memory.items():
+            getattr(self, name)[ids] = value
+        self.changed()
+
     def value(self, motion: Motion, knot: Knot, ids: Rows) -> Floats:
         """Return the guard of some trajectories, a number or (k,), at a knot of theirs."""
         raise TypeError("a watch knows its guard")
@@ -77,6 +90,11 @@ class Watch:
         sign = signs(self.value(motion, knot, ids))
         self.last[ids] = sign
         self.side[ids] = np.where(sign != 0, sign, self.side[ids])
+
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+        """Say of which trajectories the guard is at zero or on the other side at a knot, (k,) of bool, in a direction that counts."""
+        sign, side = np.atleast_1d(signs(self.value(motion, knot, ids))), self.side[ids]
+        return (side != 0) & (self.last[ids] != 0) & (sign != side) & np.asarray(self.allowed(-side))
 
     def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:
         """Set the side just entered, and count; a guard that is zero may stay so."""
