@@ -581,7 +581,7 @@ class Ensemble:
             known = [one for one in fired if one.event is other.event]
             if known:
                 other.hold(ids[places], known[-1].side[ids[places]])
-            elif isinstance(other, GoalWatch):
+            if isinstance(other, GoalWatch) and other.event is not fired[-1].event:
                 below = other.side[ids[places]] <= 0
                 if below.any():
                     other.fired[ids[places[below]]] += 1

@@ -121,7 +121,8 @@ class Resolution:
         """
         for k in sorted(range(len(self.watches)), key=lambda k: self.watches[k].index is None):  # events first
             one, mine = self.watches[k], self.active[k][rows]
-            fired = self.theta[rows] - self.fired_at[k, rows] <= _JUST_FIRED
+            rested = one.rested[self.inside.ids[rows]] & (self.theta[rows] <= _JUST_FIRED)
+            fired = rested | (self.theta[rows] - self.fired_at[k, rows] <= _JUST_FIRED)
             there = rows[mine & fired]
             if len(there):
                 one.stand(self.inside.ids[there], self.located[k].residual[there])

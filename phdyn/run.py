@@ -404,7 +404,8 @@ class Run:
             other.start(self.motion, self.knot, ONE)
             if side is not None:
                 other.hold(ONE, side)
-            elif isinstance(other, GoalWatch) and other.transition is not None and other.side[0] <= 0:
+            led_here = bool(fired) and other.event is fired[-1].event
+            if isinstance(other, GoalWatch) and other.transition is not None and other.side[0] <= 0 and not led_here:
                 other.fired[0] += 1
                 return other
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from phdyn.crossing.watch import ONE, Watch
+from phdyn.crossing.watch import ONE, Watch, signs
 from phdyn.errors import ArgumentError
 from phdyn.events import LossGoal
 from phdyn.inside import Inside, Part
@@ -72,8 +72,11 @@ class GoalWatch(Watch):
         self.changed()
 
     def settle(self, motion: Motion, knot: Knot, ids: Rows) -> None:
-        """See Watch."""
-        super().settle(motion, knot, ids)
+        """See Watch; what is at the goal to rounding keeps its side."""
+        value = np.atleast_1d(self.value(motion, knot, ids))
+        sign = np.where((np.abs(value) <= self.rounding(ids)) & (self.side[ids] != 0), self.side[ids], signs(value))
+        self.last[ids] = sign
+        self.side[ids] = np.where(sign != 0, sign, self.side[ids])
         self.changed()
 
     def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:

@@ -35,6 +35,9 @@ _FEW = np.linspace(0.0, 1.0, 9)
 _SLOPE = 1e-4
 """The fraction of a step over which slopes are taken."""
 
+_MULTIPLE = 1e-3
+"""A root at which the slope is less than this share of that around it is a multiple one."""
+
 _WIDE = 2e-5
 """A guard of the other sign over this share of a step on both sides has crossed zero, however little."""
 
@@ -138,7 +141,7 @@ class GuardWatch(Watch):
 
     def stand(self, ids: Rows, residual: Floats) -> None:
         """See Watch."""
-        self.now[ids] = residual
+        self.now[ids], self.last[ids] = residual, 0
         self.pace[ids] = np.nan
 
     def hold(self, ids: Rows, side: Any) -> None:
@@ -157,6 +160,7 @@ class GuardWatch(Watch):
         before, now = float(self.now[0]), self._call(self.motion, step.t1, step.x1, step.end_view() if step.g1 is not None else None)
         change, pace = now - before, float(self.pace[0])
         self.before[0], self.now[0], self.pace[0] = before, now, np.fmax(abs(change), 0.5 * pace)
+        self.rested[0] = self.last[0] == 0
         sign, side = (now > 0) - (now < 0), int(self.side[0])
         if sign != side:
             return True
@@ -181,6 +185,7 @@ class GuardWatch(Watch):
         before = self.now[mine]
         change, pace = now - before, self.pace[mine]
         self.before[mine], self.now[mine], self.pace[mine] = before, now, np.fmax(abs(change), 0.5 * pace)
+        self.rested[mine] = self.last[mine] == 0
         sign, side = signs(now), self.side[mine]
         suspect[places] = (sign != side) | may_be_zero(before, now, change, pace, costly=self.costly)
         passed = mine[~suspect[places]]
@@ -358,35 +363,66 @@ class GuardWatch(Watch):
             crossed, theta = crossed[~again], theta[~again]
         if not len(crossed):
             return
-        slope = self._slopes(inside, rows, crossed, theta, guard, found)
+        slope, multiple = self._slopes(inside, rows, crossed, theta, guard, found)
+        if multiple.any():
+            self._enter_multiple(inside, rows, crossed[multiple], found, located)
+            crossed, theta, slope = crossed[~multiple], theta[~multiple], slope[~multiple]
+        if not len(crossed):
+            return
         place, part, g = refine(self, inside, rows[crossed], theta, after[crossed], slope)
         around = np.maximum(np.abs(found.f_low), np.abs(found.f_high))[crossed]
-        kept = self._confirmed(inside, rows, crossed, after, found, np.abs(g) <= _CONFIRMED * around)
+        kept = self._confirmed(inside, rows, crossed, after, found, theta, np.abs(g) <= _CONFIRMED * around)
         located.enter(rows[crossed[kept]], place[kept], part.take(kept), g[kept], False)
 
-    def _slopes(self, inside: Inside, rows: Rows, crossed: Rows, theta: Floats, guard: Any, found: Found) -> Floats:
-        """Return the guard's rates at roots: by a difference on the path, or those of the brackets where each look costs an evaluation."""
-        h = inside.h[rows[crossed]]
-        if self.costly:
-            return (found.f_high - found.f_low)[crossed] / ((found.high - found.low)[crossed] * h)
-        a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
-        slopes: Floats = (guard(b, crossed) - guard(a, crossed)) / ((b - a) * h)
-        return slopes
+    def _enter_multiple(self, inside: Inside, rows: Rows, crossed: Rows, found: Found, located: Located) -> None:
+        """Enter multiple roots: their slope is zero, so they are bracketed on the method's own partial steps, where those have them."""
+        rows, side = rows[crossed], found.side[crossed]
+        low, high = np.maximum(found.low[crossed], _APART), found.high[crossed]
 
-    def _confirmed(self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, found: Found, zero: Any) -> Rows:
+        def own(theta: Floats, some: Rows) -> Floats:
+            part, _ = self._there(inside, rows[some], theta)
+            return self.residual(inside, part, rows[some])
+
+        every = np.arange(len(rows))
+        f_low, f_high = own(low, every), own(high, every)
+        there = np.flatnonzero((signs(f_low) == side) & (signs(f_high) != side))
+        if len(there):
+            theta = roots(lambda z, some: own(z, there[some]), low[there], high[there], f_low[there], f_high[there], 1e-10)
+            part, g = self._there(inside, rows[there], theta)
+            located.enter(rows[there], theta, part, g, False)
+
+    def _slopes(self, inside: Inside, rows: Rows, crossed: Rows, theta: Floats, guard: Any, found: Found) -> tuple[Floats, Any]:
+        """Return the guard's rates at roots, and whether these are multiple.
+
+        Rates are differences on the path, or those of the brackets where each look costs an evaluation.
+        """
+        h, chord = inside.h[rows[crossed]], (found.f_high - found.f_low)[crossed] / (found.high - found.low)[crossed]
+        if self.costly:
+            return chord / h, np.zeros(len(crossed), dtype=bool)
+        a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
+        slopes: Floats = (guard(b, crossed) - guard(a, crossed)) / (b - a)
+        return slopes / h, np.abs(slopes) < _MULTIPLE * np.abs(chord)
+
+    def _confirmed(
+        self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, found: Found, theta: Floats, zero: Any
+    ) -> Rows:
         """Return the places of roots that the method's own steps have too.
 
         They do where corrections led to it (the guard is ``zero``), and where the ends of the step show it. Elsewhere a coarse step's path
-        may turn where the method does not: a partial step to beside the root tells.
+        may turn where the method does not: a partial step to beside the root tells. Where it comes right after another in the step, it must
+        have been on its side between: of a multiple root path and partial steps may see different places.
         """
         side = found.side[crossed]
         crosses = signs(self.now[inside.ids[rows[crossed]]]) != side
         sure = zero | (crosses & (found.began[crossed] == side) & (after[crossed] == 0))
         kept = np.ones(len(crossed), dtype=bool)
-        for unsure, place, was in ((~sure & crosses, found.low, True), (~sure & ~crosses, found.high, False)):
+        follows = found.from_zero[crossed] & (after[crossed] > 0)
+        between, low, high = 0.5 * (after[crossed] + theta), found.low[crossed], found.high[crossed]
+        sure |= follows
+        for unsure, place, was in ((follows, between, True), (~sure & crosses, low, True), (~sure & ~crosses, high, False)):
             some = np.flatnonzero(unsure)
             if len(some):
-                part = inside.until(np.maximum(place[crossed[some]], _APART), rows[crossed[some]])
+                part = inside.until(np.maximum(place[some], _APART), rows[crossed[some]])
                 kept[some] = (signs(self.residual(inside, part, rows[crossed[some]])) == side[some]) == was
         return np.flatnonzero(kept)
 

@@ -40,6 +40,8 @@ class Watch:
         The sign that the guard had where it was last trusted; 0 where it has been zero since the start.
     last : (count,) int array
         Its sign at the last probe: 0 where it may still be zero.
+    rested : (count,) bool array
+        Whether that was so at the start of the step that is looked at.
     fired, left : (count,) arrays
         How often it has fired, and how often it may until it ends the run.
     closest, closest_time : (count,) arrays
@@ -54,6 +56,7 @@ class Watch:
         self.name = name_of(event)
         self.direction = direction_of(event)
         self.side, self.last = np.zeros(count, dtype=np.int8), np.zeros(count, dtype=np.int8)
+        self.rested = np.zeros(count, dtype=bool)
         self.fired = np.zeros(count, dtype=np.int64)
         self.left = np.full(count, np.inf if transition is not None else terminal_count(event))
         self.closest, self.closest_time = np.full(count, np.nan), np.full(count, np.nan)
@@ -105,7 +108,7 @@ class Watch:
         self.last[ids] = np.where(residual == 0, 0, side)
 
     def stand(self, ids: Rows, residual: Floats) -> None:
-        """Stand where the step was cut because this watch fired."""
+        """Stand where the step was cut and this watch has just fired: the side set by decree holds."""
 
     def passed(self, motion: Motion, knot: Knot, ids: Rows) -> None:
         """Take the side at the end of a step that has been looked into."""
