@@ -140,8 +140,7 @@ class Resolution:
             one.decree(ids[some], now, np.zeros(len(some), dtype=bool))
             self.note(one, ids[some], part.take(some))
             one.stand(ids[some], now)
-            last = some[one.left[ids[some]] <= 0]
-            self.cutter[rows[last]] = k
+            self._end(k, rows[some[one.left[ids[some]] <= 0]])
         elif one.index is None:
             crossed &= np.array([self.watches[c].index is not None for c in self.cutter[rows]])
         else:
@@ -149,6 +148,16 @@ class Resolution:
         others = np.flatnonzero(~crossed)
         if len(others):
             one.settle(*self._of(part, rows, others), ids[others])
+
+    def _end(self, k: int, rows: Rows) -> None:
+        """Have an event end the run in rows that were cut at the same place; a transition that was has not fired then."""
+        for c in np.unique(self.cutter[rows]):
+            other = self.watches[c]
+            if other.index is None:
+                mine = rows[self.cutter[rows] == c]
+                other.revoke(self.inside.ids[mine], self.located[c].touched[mine])
+                self.fired_at[c, mine] = -np.inf
+                self.cutter[mine] = k
 
     def _of(self, part: Part, rows: Rows, some: Rows) -> tuple[Any, Any]:
         return self.inside.knots(part.take(some), rows[some])

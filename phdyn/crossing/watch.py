@@ -107,6 +107,14 @@ class Watch:
         self.side[ids] = side
         self.last[ids] = np.where(residual == 0, 0, side)
 
+    def revoke(self, ids: Rows, touched: Any) -> None:
+        """Take a firing back: an event at the same place has ended the run, and the guard waits to fire in the next."""
+        self.fired[ids] -= 1
+        self.left[ids] += 1
+        side = np.where(touched, self.side[ids], -self.side[ids])
+        self.side[ids] = self.last[ids] = side
+        self.changed()
+
     def stand(self, ids: Rows, residual: Floats) -> None:
         """Stand where the step was cut and this watch has just fired: the side set by decree holds."""
 
