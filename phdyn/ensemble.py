@@ -40,7 +40,8 @@ Ender = Callable[[Rows, Halt], None]
 _THEN = "{then}"
 """In a message, the time at which a trajectory has ended."""
 
-_MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "level", "now", "before", "turned", "pace", "touch")
+_MEMORY = ("side", "last", "fired", "left", "closest", "closest_time", "earlier", "earlier_time", "level", "now", "before",
+           "turned", "pace", "touch")
 """What watches remember, of each trajectory."""
 
 
@@ -651,6 +652,8 @@ class Ensemble:
         ended = self.status == 0
         if plan.record != "states" and (len(self.kept.times) < 2 or self.kept.times[-1] != self.account.t):
             self.kept.record(float(self.account.t), self.x, self.mode)
+        for one in self.watches:
+            one.withdraw(self.t_end, slice(None))
         t, y, modes = self.kept.arrays(self.x)
         missed = [(one, np.flatnonzero((one.fired == 0) & self.sound)) for one in self.watches if isinstance(one, GoalWatch)]
         none = frozen(np.zeros(self.count, dtype=np.int64))

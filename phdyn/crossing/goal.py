@@ -29,7 +29,12 @@ _CLOSE = 1e-6
 class GoalWatch(Watch):
     """The watch of a LossGoal: V, dV/dt and a bound are free at both ends of a step.
 
-    ``level`` is the goal of each trajectory.
+    Attributes
+    ----------
+    level : (count,) array
+        The goal of each trajectory.
+    dip, dip_time : (count,) arrays
+        The minimum of V found inside the step that is looked into.
     """
 
     event: LossGoal
@@ -40,6 +45,8 @@ class GoalWatch(Watch):
         super().__init__(event, motion, count=count, **place)
         self.level = np.array(np.broadcast_to(event.level(reference), (count,)), dtype=np.float64)
         self.closest = np.array(np.broadcast_to(reference, (count,)), dtype=np.float64)
+        self.dip, self.dip_time = np.full(count, np.nan), np.full(count, np.nan)
+        self.heading = 1.0
         self.changed()
 
     def changed(self) -> None:
@@ -70,7 +77,11 @@ class GoalWatch(Watch):
     def settle(self, motion: Motion, knot: Knot, ids: Rows) -> None:
         """See Watch."""
         super().settle(motion, knot, ids)
-        self.changed()
+        self.withdraw(knot.t, ids)
+        passed = self.heading * (self.dip_time[ids] - knot.t) <= 0
+        self._approach(np.where(passed, self.dip[ids], np.inf), self.dip_time[ids], ids)
+        self.dip_time[ids] = np.nan
+        self._approach(knot.V, knot.t, ids)
 
     def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:
         """See Watch."""
@@ -94,6 +105,11 @@ class GoalWatch(Watch):
         self.closest[ids] = np.where(nearer, height, closest)
         self.closest_time[ids] = np.where(nearer, t, self.closest_time[ids])
         self.changed()
+
+    def _note(self, height: Any, t: Any, ids: Rows) -> None:
+        """Note the end of a step, which may be cut before."""
+        self.earlier[ids], self.earlier_time[ids] = self.closest[ids], self.closest_time[ids]
+        self._approach(height, t, ids)
 
     # --- for refine -----------------------------------------------------------------------------------------------------------
     def rounding(self, ids: Rows) -> Floats:
@@ -131,7 +147,7 @@ class GoalWatch(Watch):
         """See Watch."""
         height = step.V1
         if height < self.near:
-            self._approach(height, step.t1, ONE)
+            self._note(height, step.t1, ONE)
         if self.above > 0:
             return bool(height <= self.goal) or bool(may_dip(step, self.goal))
         if self.above < 0 and height <= self.goal and may_rise(step, self.goal):
@@ -166,7 +182,7 @@ class GoalWatch(Watch):
             suspect[some] = may_rise(step.ends(some), level[some])
         nearer = np.flatnonzero(height < self.closest[ids])
         if len(nearer):
-            self._approach(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
+            self._note(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
         moved = np.flatnonzero(~above & ~suspect & (height != level) & ((height > level) | (side == 0)))
         if len(moved):
             self.hold(mine[moved], np.where(height[moved] > level[moved], 1, -1))
@@ -207,7 +223,8 @@ class GoalWatch(Watch):
 
         theta, height = self._extremum(inside, rows, after, above, 1.0)
         ids = inside.ids[rows]
-        self._approach(height + self.level[ids], inside.t0[rows] + theta * inside.h[rows], ids)
+        self.dip[ids], self.dip_time[ids] = height + self.level[ids], inside.t0[rows] + theta * inside.h[rows]
+        self.heading = float(np.sign(inside.h[0]))
         hit = np.flatnonzero(height <= 0)
         if len(hit):
             self._enter_roots(inside, rows[hit], after[hit], theta[hit], height[hit], located)
