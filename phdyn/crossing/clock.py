@@ -61,6 +61,10 @@ class StagnationWatch(Watch):
         """Return for how long the patience has been over at a time, and what of that is rounding."""
         return np.abs(t - self.closest_time[ids]) - self.event.patience, 8 * EPS * np.maximum(np.abs(t), self.scale[ids])
 
+    def suspects(self, step: Step) -> bool:
+        """See Watch; a slice is cheaper than the number of the one trajectory."""
+        return bool(self.suspected(step, slice(None), None)[0])
+
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:
         """See Watch."""
         places: Any = slice(None) if active is None or active.all() else np.flatnonzero(active)
@@ -70,8 +74,11 @@ class StagnationWatch(Watch):
         heights = np.atleast_1d(step.V1)
         fallen = self._progress(heights[places], t1, mine)
         over, rounding = self._overdue(t1, mine)
+        due = ~fallen & (over >= -rounding)
+        if isinstance(places, slice):
+            return due
         suspect = np.zeros(len(heights), dtype=bool)
-        suspect[places] = ~fallen & (over >= -rounding)
+        suspect[places] = due
         return suspect
 
     def locate(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:

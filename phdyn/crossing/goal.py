@@ -25,6 +25,9 @@ from phdyn.search import Floats, Known, Rows, lowest_inside, lowest_sampled, roo
 _CLOSE = 1e-6
 """A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
 
+_NEARER = 1e-6
+"""An approach is closer than the one before if it is so by this share."""
+
 
 class GoalWatch(Watch):
     """The watch of a LossGoal: V, dV/dt and a bound are free at both ends of a step.
@@ -101,7 +104,7 @@ class GoalWatch(Watch):
 
     def _approach(self, height: Any, t: Any, ids: Any) -> None:
         closest = self.closest[ids]
-        nearer = height < closest - 1e-6 * np.abs(closest)
+        nearer = height < closest - _NEARER * np.abs(closest)
         self.closest[ids] = np.where(nearer, height, closest)
         self.closest_time[ids] = np.where(nearer, t, self.closest_time[ids])
         self.changed()
@@ -110,6 +113,12 @@ class GoalWatch(Watch):
         """Note the end of a step, which may be cut before."""
         self.earlier[ids], self.earlier_time[ids] = self.closest[ids], self.closest_time[ids]
         self._approach(height, t, ids)
+
+    def _note_one(self, height: float, t: float) -> None:
+        """Do the same in a single run, whose steps cost little."""
+        if height < self.near - _NEARER * abs(self.near):
+            self.earlier[0], self.earlier_time[0] = self.near, self.closest_time[0]
+            self.closest[0], self.closest_time[0], self.near = height, t, height
 
     # --- for refine -----------------------------------------------------------------------------------------------------------
     def rounding(self, ids: Rows) -> Floats:
@@ -147,7 +156,7 @@ class GoalWatch(Watch):
         """See Watch."""
         height = step.V1
         if height < self.near:
-            self._note(height, step.t1, ONE)
+            self._note_one(float(height), step.t1)
         if self.above > 0:
             return bool(height <= self.goal) or bool(may_dip(step, self.goal))
         if self.above < 0 and height <= self.goal and may_rise(step, self.goal):
@@ -181,7 +190,9 @@ class GoalWatch(Watch):
             some = np.flatnonzero(below)
             suspect[some] = may_rise(step.ends(some), level[some])
         nearer = np.flatnonzero(height < self.closest[ids])
-        if len(nearer):
+        if len(nearer) == len(height):
+            self._note(height, step.t1, ids)
+        elif len(nearer):
             self._note(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
         moved = np.flatnonzero(~above & ~suspect & (height != level) & ((height > level) | (side == 0)))
         if len(moved):
