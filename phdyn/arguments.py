@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -140,9 +141,7 @@ def prepare(
     chosen = resolve(method)
     for part in _parts(system):
         check_fit(chosen, part)
-    before = x0 if isinstance(x0, State) else None
-    if before is not None:
-        _check_before(before, system, t0)
+    before = _checked_before(x0, system, t0)
     start = x0 if before is None else before.x
     vectors, x = vectors_of(start)
     batch = int(x.shape[1]) if x.ndim == 2 else None
@@ -195,8 +194,12 @@ def prepare(
     return plan, x
 
 
-def _check_before(before: State, system: Any, t0: float) -> None:
-    """Check that a run can go on from a state."""
+def _checked_before(before: Any, system: Any, t0: float) -> State | None:
+    """Return the state to go on from, if that is what x0 is, after checking that a run can."""
+    if before is None:
+        raise ArgumentTypeError("x0 is None: a loaded solution has no state to go on from, start from its last column, sol.y[..., -1]")
+    if not isinstance(before, State):
+        return None
     if np.ndim(before.t):
         raise ArgumentError("the trajectories of the state to go on from ended at different times: go on from state[k], one at a time")
     if before.t != t0:
@@ -205,6 +208,7 @@ def _check_before(before: State, system: Any, t0: float) -> None:
     unknown = [mode for mode in np.unique(before.mode).tolist() if mode not in modes]
     if unknown:
         raise ArgumentError(f"the state to go on from is in mode '{unknown[0]}', the system has {', '.join(map(repr, modes))}")
+    return before
 
 
 def _modes(system: Any) -> Any:
@@ -260,7 +264,9 @@ def _check_events(system: Any, listed: list[Event], batch: int | None) -> bool:
 
 
 def check_goal(event: Event, batch: int | None) -> None:
-    """Check that goals of each trajectory fit the run."""
+    """Check that an event is none that still has to be made, and that goals of each trajectory fit the run."""
+    if isinstance(event, type) or (isinstance(event, FunctionType) and event.__module__ == LossGoal.__module__):
+        raise ArgumentError(f"an event is an object: pass {event.__name__}(...), not {event.__name__}")
     goals = event.batch if isinstance(event, LossGoal) else None
     if goals is None or goals == batch:
         return

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from phdyn.arguments import check_goal
 from phdyn.automaton import HybridAutomaton
-from phdyn.errors import ArgumentError
+from phdyn.errors import ArgumentError, EnergyBalanceError, PhdynError
 from phdyn.events import LossGoal
 from phdyn.friction import ConstantFriction, SwitchedFriction, check_rows
 from phdyn.merging import merge
@@ -23,6 +23,7 @@ from phdyn.potentials import NetworkLoss
 from phdyn.run import Run
 from phdyn.solution import Solution, State
 from phdyn.systems import HeavyBall
+from phdyn.transitions import Transition
 
 
 def batch_of(x0: Any) -> int | None:
@@ -59,7 +60,10 @@ def one_by_one(prepare: Any, system: Any, t_span: Any, x0: Any, options: dict[st
     Raises
     ------
     ArgumentError
-        An adaptive method without ``t_eval`` or ``record="ends"``: its trajectories have no common grid. A network's loss.
+        An adaptive method without ``t_eval`` or ``record="ends"``: its trajectories have no common grid. A network's loss. What cannot
+        start, before any runs, with the number of the trajectory.
+    EnergyBalanceError
+        Under ``monitor="raise"``, with the batch as far as it came: trajectories that wait end after a step.
     """
     method = resolve(options["method"])
     if isinstance(getattr(system, "potential", None), NetworkLoss):
@@ -70,25 +74,65 @@ def one_by_one(prepare: Any, system: Any, t_span: Any, x0: Any, options: dict[st
     if not count:
         raise ArgumentError(f"x0 has shape {np.shape(x0)}: a batch has one trajectory or more")
     _check_numbers(system, _listed(options["events"]), count)
+    runs = [_prepared(prepare, of_trajectory(system, k), t_span, x0, k, _of(options, k), observables) for k in range(count)]
     solutions: list[Solution] = []
+    violated = ""
     for k in tqdm(range(count), disable=not progress, leave=False, desc="trajectories"):
-        plan, start = prepare(of_trajectory(system, k), t_span, x0[k], **_of(options, k))
+        run = runs.pop(0)  # what it has recorded is in its solution
+        run.interrupted = bool(violated) or (bool(solutions) and solutions[-1].status == -6)  # those that wait end after a step
+        try:
+            solutions.append(run.solve())
+        except EnergyBalanceError as error:
+            violated = violated or f"trajectory {k}: {error}"
+            solutions.append(error.solution)
+    grid = _grid(t_span, options, [one.t_end for one in solutions], fixed=method.fixed)
+    merged = merge(solutions, t=grid, system=system, label=f"{solutions[0].label}")
+    if violated:
+        raise EnergyBalanceError(violated, merged)
+    return merged
+
+
+def _prepared(prepare: Any, system: Any, t_span: Any, x0: Any, k: int, options: dict[str, Any], observables: Any) -> Run:
+    """Return the run of trajectory k, after looking whether it can start."""
+    try:
+        plan, start = prepare(system, t_span, x0[k], **options)
         run = Run(plan, start, observables, progress=False)
-        run.interrupted = bool(solutions) and solutions[-1].status == -6  # those that wait end after a step
-        solutions.append(run.solve())
-    return merge(solutions, t=_grid(t_span, options, fixed=method.fixed), system=system, label=f"{solutions[0].label}")
+        levels = [(edge.event, edge.event.level(run.reference)) for edge in _waiting(run)]
+    except PhdynError as error:
+        if not k:  # what is wrong with all of them
+            raise
+        raise type(error)(f"trajectory {k}: {error}") from error
+    height = run.knot.V
+    for event, level in levels:
+        if height <= level:
+            raise ArgumentError(
+                f"{event} is met at the start of trajectory {k} already: V(q0) = {height:.6g}, goal {level:.6g}; a switch needs a crossing"
+            )
+    return run
 
 
-def _grid(t_span: Any, options: dict[str, Any], *, fixed: bool) -> Any:
-    """Return the times on which all trajectories are recorded."""
+def _waiting(run: Run) -> list[Transition]:
+    """Return the transitions whose goal a fresh run waits for, where its loss is a number."""
+    fresh = run.plan.before is None and np.isfinite(run.reference)
+    return [edge for edge in run.plan.transitions if fresh and edge.source == run.mode and isinstance(edge.event, LossGoal)]
+
+
+def _grid(t_span: Any, options: dict[str, Any], ends: list[float], *, fixed: bool) -> Any:
+    """Return the times on which all trajectories are recorded, up to the end of the step in which the last of them has ended."""
     t0, t_end = (float(t) for t in t_span)
+    sign = 1.0 if t_end > t0 else -1.0
+    last = sign * max(sign * t for t in ends)
+    slack = 1e-13 * max(abs(t0), abs(t_end))
     if options["t_eval"] is not None:
-        return np.array(options["t_eval"], dtype=np.float64)
-    if not fixed or options["record"] != "states":
-        return np.array([t0, t_end])
-    step = np.copysign(float(options["step"]), t_end - t0)
+        times = np.array(options["t_eval"], dtype=np.float64)
+        return times[sign * (times - last) <= slack]
+    if not fixed:
+        return np.array([t0, last])
+    step = sign * float(options["step"])
     count = ceil((t_end - t0) / step - 1e-9)
-    return np.array([*(t0 + k * step for k in range(count)), t_end])
+    times = np.array([*(t0 + k * step for k in range(count)), t_end])
+    times = times[: np.count_nonzero(sign * (times - last) < -slack) + 1]
+    return times if options["record"] == "states" else np.array([t0, times[-1]])
 
 
 def _of(options: dict[str, Any], k: int) -> dict[str, Any]:

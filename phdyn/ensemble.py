@@ -662,6 +662,8 @@ class Ensemble:
         ended = self.status == 0
         if plan.record != "states" and (len(self.kept.times) < 2 or self.kept.times[-1] != self.account.t):
             self.kept.record(float(self.account.t), self.x, self.mode)
+        for one in self.watches:
+            one.withdraw(self.t_end, slice(None))
         t, y, modes = self.kept.arrays(self.x)
         missed = [(one, np.flatnonzero((one.fired == 0) & self.sound)) for one in self.watches if isinstance(one, GoalWatch)]
         none = frozen(np.zeros(self.count, dtype=np.int64))

@@ -9,6 +9,7 @@ is exact to the order of every method up to 8.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -237,10 +238,18 @@ def as_friction(friction: Any) -> FrictionLaw:
         raise ArgumentTypeError("a SwitchedFriction cannot be the law of one mode of another")
     if np.ndim(friction) == 0 and np.asarray(friction).dtype.kind in "iuf":
         return ConstantFriction(float(friction))
-    rates = friction.detach().cpu().numpy() if isinstance(friction, torch.Tensor) else friction
-    if isinstance(rates, np.ndarray) and rates.dtype.kind in "iuf":  # one a trajectory of a batch
+    rates = _rates_of(friction)
+    if rates is not None:
         return ConstantFriction(rates)
     raise ArgumentTypeError(f"friction is a number or an object with rate(t) and integral(t0, t1), not {friction!r}")
+
+
+def _rates_of(friction: Any) -> Any:
+    """Return the rates of the trajectories of a batch as an array; None where it is none of numbers."""
+    if isinstance(friction, (list, tuple)) and friction and all(isinstance(rate, Real) and not isinstance(rate, bool) for rate in friction):
+        friction = np.array(friction, dtype=np.float64)
+    rates = friction.detach().cpu().numpy() if isinstance(friction, torch.Tensor) else friction
+    return rates if isinstance(rates, np.ndarray) and rates.dtype.kind in "iuf" else None
 
 
 def damping(law: FrictionLaw, mass: Coefficient, t: float, h: float) -> Damping:

@@ -56,7 +56,7 @@ def merge(solutions: Sequence[Solution], *, t: Any = None, system: Any = None, l
         t=frozen(grid),
         y=frozen(np.stack([_states(run, place) for run, place in zip(runs, places, strict=True)])),
         modes=frozen(np.stack([_modes(run, place) for run, place in zip(runs, places, strict=True)])),
-        sol=_dense(runs),
+        sol=_dense(runs, float(grid[-1]) if len(grid) else None),
         t_events=_events([run.t_events for run in runs]),
         y_events=_events([run.y_events for run in runs]),
         message=frozen([run.message for run in runs]),
@@ -158,11 +158,11 @@ def _events(parts: Sequence[Any]) -> Any:
     return None if parts[0] is None else [list(one) for one in zip(*parts, strict=True)]
 
 
-def _dense(runs: Sequence[Solution]) -> DenseOutputs | None:
+def _dense(runs: Sequence[Solution], until: float | None) -> DenseOutputs | None:
     parts = tuple(run.sol if isinstance(run.sol, DenseOutput) else None for run in runs)
     if all(part is None for part in parts):
         return None
-    return DenseOutputs(parts, np.stack([run.y[:, 0] if run.state is None else run.state.x for run in runs]))
+    return DenseOutputs(parts, np.stack([run.y[:, 0] if run.state is None else run.state.x for run in runs]), until)
 
 
 # --- what goes on ---------------------------------------------------------------------------------------------------------------------

@@ -448,6 +448,8 @@ class Run:
     def _solution(self) -> Solution:
         plan, motion = self.plan, self.motion
         knot = self.knot = self._reached()
+        for one in self.watches:
+            one.withdraw(knot.t, ONE)
         show_in_module(motion, knot.x)
         self.recorder.finish(knot, self.mode)
         t, y, modes, dense = self.recorder.arrays()

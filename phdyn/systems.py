@@ -30,7 +30,7 @@ class HeavyBall:
         The height V: a torch function ``(..., n) -> (...)``, or an object with ``value`` and ``value_and_grad``.
     mass : float or (n,) array
         Inertia; per parameter if an array (the flow is then not conformally symplectic: friction is gamma p/m).
-    friction : float, law, or SwitchedFriction
+    friction : float, (batch,) floats, law, or SwitchedFriction
         gamma >= 0 (1/time at mass 1).
     u : callable, Steps or Sampled, optional
         Force ``u(t, q) -> (n,)`` through the port; NumPy.

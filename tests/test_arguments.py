@@ -107,6 +107,12 @@ TEXTS: list[tuple[str, Callable[[], Any]]] = [
      lambda: go(phdyn.HeavyBall(Quadratic(np.ones(3000))), x0=np.ones(6000), method="Radau", step=...)),
     ("the system is a HeavyBall, GradientFlow, PortHamiltonianSystem or fun(t, x), not 3", lambda: go(3, method="rk4")),
     ("an event is a function event(t, x), a Guard or a LossGoal, not 'crossing'", lambda: go(events="crossing")),
+    ("an event is an object: pass Guard(...), not Guard", lambda: go(events=phdyn.events.Guard)),
+    ("an event is an object: pass LossGoal(...), not LossGoal", lambda: go(events=[phdyn.LossGoal])),
+    ("an event is an object: pass TurningPoint(...), not TurningPoint", lambda: go(events=phdyn.events.TurningPoint)),
+    ("an event is an object: pass Budget(...), not Budget", lambda: go(x0=[X0, X0], events=[phdyn.events.Budget])),
+    ("an event is an object: pass Budget(...), not Budget", lambda: go(x0=[X0, X0], t_eval=[1.0], events=[phdyn.events.Budget])),
+    ("x0 is None: a loaded solution has no state to go on from, start from its last column, sol.y[..., -1]", lambda: go(x0=None)),
 ]
 
 

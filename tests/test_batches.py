@@ -205,3 +205,67 @@ def test_a_network_takes_one_trajectory_at_a_time() -> None:
     for options in ({"method": "strang", "step": 0.1}, {"method": "RK45", "record": "ends"}):
         with pytest.raises(phdyn.ArgumentError, match="one trajectory at a time"):
             phdyn.simulate(HeavyBall(loss), SPAN, x0, **options)
+
+
+def test_a_goal_met_at_the_start_is_said_before_any_run() -> None:
+    """Of the trajectory that meets it, as where they step together; the first is not run before."""
+    asked = []
+
+    def bowl(q: Any) -> Any:
+        asked.append(1)
+        return (q * q).sum(-1)
+
+    switched = SwitchedFriction(0.1, 3.0, LossGoal(value=0.5))
+    x0 = np.array([[1.0, 0.0], [1.2, 0.0], [0.1, 0.0]])
+    for options in ({}, {"dense_output": True}):
+        asked.clear()
+        with pytest.raises(phdyn.ArgumentError, match=r"LossGoal\(value=0.5\) is met at the start of trajectory 2 already: V\(q0\) = 0.01"):
+            phdyn.simulate(HeavyBall(bowl, friction=switched), (0.0, 50.0), x0, method="strang", step=0.1, **options)
+        assert len(asked) < 20
+
+
+def test_what_cannot_start_is_said_with_its_number() -> None:
+    reduced = SwitchedFriction(0.1, 3.0, LossGoal(0.5))
+    with pytest.raises(phdyn.ArgumentError, match=r"trajectory 1: V\(q0\) = 0 is not positive"):
+        phdyn.simulate(HeavyBall(BOWL, friction=reduced), SPAN, STATES * [[1], [0], [1]], method="strang", step=0.1, dense_output=True)
+
+
+def test_a_violated_balance_comes_with_the_whole_batch() -> None:
+    """The second trajectory is violated; the first is whole, the third has ended after a step."""
+    x0 = np.array([[0.3, 0.0], [3.0, 0.0], [0.3, 0.0]])
+    quartic = HeavyBall(lambda q: (q**4).sum(-1) / 4, friction=0.1)
+    with pytest.raises(phdyn.EnergyBalanceError, match="trajectory 1: energy balance VIOLATED") as caught:
+        phdyn.simulate(quartic, (0.0, 12.0), x0, method="strang", step=0.28, monitor="raise", dense_output=True)
+    sol = caught.value.solution
+    assert sol.y.shape[0] == 3 and sol.energy_balance().holds.tolist()[:2] == [True, False]
+    assert sol.t_end[0] == 12.0 and sol.t_end[2] == pytest.approx(0.28) and sol.status[2] == -6
+    whole = phdyn.simulate(quartic, (0.0, 12.0), x0[0], method="strang", step=0.28)
+    np.testing.assert_array_equal(sol.y[0], whole.y)
+
+
+@pytest.mark.parametrize("record", ["states", "energy", "ends"])
+@pytest.mark.parametrize("span", [(0.0, 3.0), (0.0, -3.0)])
+def test_the_times_end_with_the_last_trajectory(record: str, span: tuple[float, float]) -> None:
+    """All end early: the times are those of a batch whose trajectories step together, and the dense output holds what has ended."""
+    x0 = np.array([[1.0, 0.0], [1.3, 0.0]])
+    options: dict[str, Any] = {"method": "strang", "step": 0.2, "record": record, "monitor": None}
+    options["events"] = [LossGoal(reduction=0.5, terminal=True)]
+    system = HeavyBall(lambda q: (q**2).sum(-1) + (q**4).sum(-1))
+    together, merged = (phdyn.simulate(system, span, x0, dense_output=dense, **options) for dense in (False, True))
+    np.testing.assert_array_equal(merged.t, together.t)
+    np.testing.assert_allclose(merged.y, together.y, rtol=1e-12)
+    assert abs(merged.t[-1]) < 1.0 and (merged.status == 1).all() and merged.t_end[0] != merged.t_end[1]
+    states = merged.sol(merged.t)
+    np.testing.assert_allclose(states[..., -1], merged.state.x, rtol=1e-9)
+    if record == "states":
+        np.testing.assert_allclose(states, merged.y, rtol=1e-9, atol=1e-12)
+
+
+def test_chosen_times_end_with_the_last_trajectory() -> None:
+    events = [LossGoal(reduction=0.5, terminal=True)]
+    x0, times = [[1.0, 0.0], [1.3, 0.0]], np.linspace(0.0, 3.0, 31)
+    system = HeavyBall(lambda q: (q**2).sum(-1))
+    sol = phdyn.simulate(system, (0.0, 3.0), x0, method="DOP853", t_eval=times, events=events)
+    np.testing.assert_array_equal(sol.t, times[times <= sol.t_end.max()])
+    ends = phdyn.simulate(system, (0.0, 3.0), x0, method="DOP853", record="ends", events=events)
+    np.testing.assert_array_equal(ends.t, [0.0, ends.t_end.max()])

@@ -184,7 +184,16 @@ def test_numbers_are_constant_laws(number):
     assert law.integral(1.0, 3.0) == 2 * float(number)
 
 
-@pytest.mark.parametrize("thing", ["0.3", [0.3, 0.4], None, True, np.cos, 1j])
+@pytest.mark.parametrize("rates", [[0.1, 2], (0.1, 2.0), [np.float32(0.1), np.int64(2)]])
+def test_a_list_of_numbers_is_a_rate_for_each_trajectory(rates):
+    settings = {"method": "strang", "step": 0.1}
+    sol = simulate(HeavyBall(lambda q: (q**2).sum(-1), friction=rates), (0, 1), [[1.0, 0.0]] * 2, **settings)
+    for k, rate in enumerate(rates):
+        single = simulate(HeavyBall(lambda q: (q**2).sum(-1), friction=float(rate)), (0, 1), [1.0, 0.0], **settings)
+        np.testing.assert_allclose(sol.y[k], single.y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("thing", ["0.3", ["0.3", 0.4], [True, False], [], None, True, np.cos, 1j])
 def test_what_is_no_friction(thing):
     with pytest.raises(ArgumentTypeError, match="friction is a number or an object with rate"):
         as_friction(thing)

@@ -358,6 +358,13 @@ def test_path_of_a_gradient_flow() -> None:
     np.testing.assert_array_equal(lines(plots.plot_path(flow))["start"].get_xydata(), [[-1.2, 1.0]])
 
 
+@pytest.mark.parametrize("plot", [plots.plot_energy, plots.plot_phase, plots.plot_path, plots.plot_modes])
+def test_several_runs_are_drawn_one_by_one(plot: Callable[[Any], Any]) -> None:
+    with pytest.raises(ArgumentError, match=rf"{plot.__name__} draws one run, and these are several \('slow', 'fast'\)"):
+        plot({"slow": fakes.toy(), "fast": fakes.toy()})
+    assert plt.get_fignums() == []
+
+
 def test_paths_refuse_what_they_cannot_draw() -> None:
     with pytest.raises(ArgumentError, match=r"plot_phase .* one position, .* shape \(2, "):
         plots.plot_phase(fakes.valley())

@@ -28,11 +28,19 @@ _SAMPLES = 3
 _CLOSE = 1e-6
 """A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
 
+_NEARER = 1e-6
+"""An approach is closer than the one before if it is so by this share."""
+
 
 class GoalWatch(Watch):
     """The watch of a LossGoal: V, dV/dt and a bound are free at both ends of a step.
 
-    ``level`` is the goal of each trajectory.
+    Attributes
+    ----------
+    level : (count,) array
+        The goal of each trajectory.
+    dip, dip_time : (count,) arrays
+        The minimum of V found inside the step that is looked into.
     """
 
     event: LossGoal
@@ -44,6 +52,8 @@ class GoalWatch(Watch):
         super().__init__(event, motion, count=count, **place)
         self.level = np.array(np.broadcast_to(event.level(reference), (count,)), dtype=np.float64)
         self.closest = np.array(np.broadcast_to(reference, (count,)), dtype=np.float64)
+        self.dip, self.dip_time = np.full(count, np.nan), np.full(count, np.nan)
+        self.heading = 1.0
         self.changed()
 
     def changed(self) -> None:
@@ -67,6 +77,7 @@ class GoalWatch(Watch):
 
     def start(self, motion: Motion, knot: Knot, ids: Rows) -> None:
         """See Watch."""
+        self.side[ids] = 0
         super().start(motion, knot, ids)
         self.closest[ids], self.closest_time[ids] = knot.V, knot.t
         self.changed()
@@ -77,7 +88,11 @@ class GoalWatch(Watch):
         sign = np.where((np.abs(value) <= self.rounding(ids)) & (self.side[ids] != 0), self.side[ids], signs(value))
         self.last[ids] = sign
         self.side[ids] = np.where(sign != 0, sign, self.side[ids])
-        self.changed()
+        self.withdraw(knot.t, ids)
+        passed = self.heading * (self.dip_time[ids] - knot.t) <= 0
+        self._approach(np.where(passed, self.dip[ids], np.inf), self.dip_time[ids], ids)
+        self.dip_time[ids] = np.nan
+        self._approach(knot.V, knot.t, ids)
 
     def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:
         """See Watch."""
@@ -97,10 +112,21 @@ class GoalWatch(Watch):
 
     def _approach(self, height: Any, t: Any, ids: Any) -> None:
         closest = self.closest[ids]
-        nearer = height < closest - 1e-6 * np.abs(closest)
+        nearer = height < closest - _NEARER * np.abs(closest)
         self.closest[ids] = np.where(nearer, height, closest)
         self.closest_time[ids] = np.where(nearer, t, self.closest_time[ids])
         self.changed()
+
+    def _note(self, height: Any, t: Any, ids: Rows) -> None:
+        """Note the end of a step, which may be cut before."""
+        self.earlier[ids], self.earlier_time[ids] = self.closest[ids], self.closest_time[ids]
+        self._approach(height, t, ids)
+
+    def _note_one(self, height: float, t: float) -> None:
+        """Do the same in a single run, whose steps cost little."""
+        if height < self.near - _NEARER * abs(self.near):
+            self.earlier[0], self.earlier_time[0] = self.near, self.closest_time[0]
+            self.closest[0], self.closest_time[0], self.near = height, t, height
 
     # --- for refine -----------------------------------------------------------------------------------------------------------
     def rounding(self, ids: Rows) -> Floats:
@@ -138,7 +164,7 @@ class GoalWatch(Watch):
         """See Watch."""
         height = step.V1
         if height < self.near:
-            self._approach(height, step.t1, ONE)
+            self._note_one(float(height), step.t1)
         if self.above > 0:
             return bool(height <= self.goal) or bool(may_dip(step, self.goal))
         if self.above < 0 and height <= self.goal and may_rise(step, self.goal):
@@ -172,8 +198,10 @@ class GoalWatch(Watch):
             some = np.flatnonzero(below)
             suspect[some] = may_rise(step.ends(some), level[some])
         nearer = np.flatnonzero(height < self.closest[ids])
-        if len(nearer):
-            self._approach(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
+        if len(nearer) == len(height):
+            self._note(height, step.t1, ids)
+        elif len(nearer):
+            self._note(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
         moved = np.flatnonzero(~above & ~suspect & (height != level) & ((height > level) | (side == 0)))
         if len(moved):
             self.hold(mine[moved], np.where(height[moved] > level[moved], 1, -1))
@@ -214,7 +242,8 @@ class GoalWatch(Watch):
 
         theta, height = self._extremum(inside, rows, after, above, 1.0)
         ids = inside.ids[rows]
-        self._approach(height + self.level[ids], inside.t0[rows] + theta * inside.h[rows], ids)
+        self.dip[ids], self.dip_time[ids] = height + self.level[ids], inside.t0[rows] + theta * inside.h[rows]
+        self.heading = float(np.sign(inside.h[0]))
         hit = np.flatnonzero(height <= 0)
         if len(hit):
             self._enter_roots(inside, rows[hit], after[hit], theta[hit], height[hit], located)

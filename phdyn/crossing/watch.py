@@ -46,6 +46,8 @@ class Watch:
         How often it has fired, and how often it may until it ends the run.
     closest, closest_time : (count,) arrays
         The closest approach to a goal.
+    earlier, earlier_time : (count,) arrays
+        The same before the last step that was looked at: what is noted at its end holds only if the step is not cut before.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class Watch:
         self.fired = np.zeros(count, dtype=np.int64)
         self.left = np.full(count, np.inf if transition is not None else terminal_count(event))
         self.closest, self.closest_time = np.full(count, np.nan), np.full(count, np.nan)
+        self.earlier, self.earlier_time = np.full(count, np.nan), np.full(count, np.nan)
 
-    MEMORY: tuple[str, ...] = ("side", "last", "fired", "left", "closest", "closest_time")
+    MEMORY: tuple[str, ...] = ("side", "last", "fired", "left", "closest", "closest_time", "earlier", "earlier_time")
     """The arrays that it remembers."""
 
     # --- what it remembers ----------------------------------------------------------------------------------------------------
@@ -133,6 +136,13 @@ class Watch:
         self.left[counted] -= self.fired[counted] % self.left[counted]
         self.closest[:], self.closest_time[:] = remembered.closest, remembered.closest_time
 
+    def withdraw(self, t: Any, ids: Any) -> None:
+        """Take back what was noted at a later time than t, a number or (k,): the step was cut there, or has failed."""
+        closest, when, earlier = self.closest[ids], self.closest_time[ids], self.earlier_time[ids]
+        later = (when - t) * (when - earlier) > 0
+        self.closest[ids] = np.where(later, self.earlier[ids], closest)
+        self.closest_time[ids] = np.where(later, earlier, when)
+
     def changed(self) -> None:
         """Take note that arrays of this watch were written to."""
 
@@ -168,7 +178,10 @@ class Watch:
         return (self.direction == 0) | (self.direction * sign > 0)
 
     def suspects(self, step: Step) -> bool:
-        """Say, cheaply, whether the step of a single run may hold an event; take the side at its end where not."""
+        """Say, cheaply, whether the step of a single run may hold an event; note what is at its end, and take the side there where not.
+
+        ``settle`` takes back what is noted, where another event cuts the step.
+        """
         return bool(self.suspected(step, ONE, None)[0])
 
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:

@@ -36,7 +36,13 @@ def plot_modes(solution: Solution, ax: Axes | None = None) -> Axes:
     Axes
         What was drawn on. A stay shorter than 1 % of the run is widened to a tick; a transition from a mode to itself is a tick across
         its row.
+
+    Raises
+    ------
+    ArgumentError
+        Several runs.
     """
+    spans.refuse_several(solution, "plot_modes")
     if getattr(solution, "batch", None) is not None:
         return _draw_shares(solution, ax)
     stays = spans.mode_spans(solution)

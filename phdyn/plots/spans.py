@@ -5,7 +5,7 @@ The modes come from the switches, not from ``solution.modes``: with ``record="en
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ def times(solution: Any) -> np.ndarray:
 
 def one_energy(solution: Any, function: str) -> Any:
     """Return the energies of a single trajectory, or say why there are none to draw."""
+    refuse_several(solution, function)
     energy = getattr(solution, "energy", None)
     if energy is None:
         raise ArgumentError(f"{function} needs an energy, and a plain fun(t, x) has none: pass a HeavyBall or another system")
@@ -43,8 +44,16 @@ def one_energy(solution: Any, function: str) -> Any:
     return energy
 
 
+def refuse_several(solution: Any, function: str) -> None:
+    """Say how to pick one of several runs."""
+    if isinstance(solution, Mapping):
+        names = ", ".join(map(repr, solution))
+        raise ArgumentError(f"{function} draws one run, and these are several ({names}): call it for each, with axes of its own")
+
+
 def refuse_batch(solution: Any, function: str) -> None:
-    """Say how to pick a trajectory of a batch."""
+    """Say how to pick a trajectory of a batch, or one of several runs."""
+    refuse_several(solution, function)
     count, energy = getattr(solution, "batch", None), getattr(solution, "energy", None)
     if count is None and energy is not None and np.ndim(energy.hamiltonian) != 1:
         count = len(energy.hamiltonian)

@@ -52,16 +52,18 @@ class DenseOutput:
 class DenseOutputs:
     """The solution of a batch whose trajectories took steps of their own: ``sol.sol(t)`` gives (B, size) or (B, size, k).
 
-    A trajectory that has ended holds its last state; one that never moved (None) holds its start.
+    A trajectory that has ended holds its last state, to the time ``until`` if all have; one that never moved (None) holds its start.
     """
 
     parts: tuple[DenseOutput | None, ...]
     starts: np.ndarray[Any, Any]
+    until: float | None = None
 
     @property
     def span(self) -> tuple[float, float]:
-        """The earliest and the latest time that any trajectory knows."""
+        """The earliest and the latest time that any trajectory knows, or holds."""
         spans = [part.span for part in self.parts if part is not None]
+        spans += [] if self.until is None else [(self.until, self.until)]
         return min(low for low, _ in spans), max(high for _, high in spans)
 
     def __call__(self, t: Any) -> np.ndarray[Any, Any]:
