@@ -260,20 +260,25 @@ def lowest_inside(function: Function, known: Known, low: Floats, samples: int = 
         open_, known = open_[keep], known.take(keep)
     rises = len(known.data) > 3  # otherwise nothing tells yet whether the height rises or falls at the end, and one look beside it must
     next_, least = known.lowest(low[open_], np.ones(len(open_)) if rises else 1 - (1 - low[open_]) / 16)
+    wrong, doubtful = np.zeros(len(open_)), []
     for _ in range(_ROUNDS):
         f = found.look(function, next_, open_)
-        wrong = np.abs(f - least)
         known.add(next_, f)
         crowded = np.minimum.reduce([np.abs(known.places[k] - next_) for k in range(len(known.places) - 1)]) < _NEAR
+        # a place that is known tells nothing of what the polynomial gets wrong elsewhere
+        doubtful.append(open_[crowded & (f > 0) & (np.minimum(least, found.height[open_]) <= 2 * wrong)])
         keep = np.flatnonzero((f > 0) & ~crowded)
-        if not len(keep):
-            return found.theta, found.height
-        open_, known, wrong = open_[keep], known.take(keep), wrong[keep]
+        open_, known, wrong = open_[keep], known.take(keep), np.abs(f - least)[keep]
+        if not len(open_):
+            break
         next_, least = known.lowest(low[open_], np.ones(len(open_)))
         keep = np.flatnonzero((np.minimum(least, found.height[open_]) <= 2 * wrong) | (len(known.data) < _ENOUGH))
-        if not len(keep):
-            return found.theta, found.height
-        open_, known, next_, least = open_[keep], known.take(keep), next_[keep], least[keep]
+        open_, known, next_, least, wrong = open_[keep], known.take(keep), next_[keep], least[keep], wrong[keep]
+        if not len(open_):
+            break
+    open_ = np.concatenate([*doubtful, open_])
+    if not len(open_):
+        return found.theta, found.height
     theta = found.theta[open_]
     left, right = np.maximum(theta - 0.25, low[open_]), np.minimum(theta + 0.25, 1.0)
     theta, f = minima(lambda z, rows: function(z, open_[rows]), left, right, theta)
