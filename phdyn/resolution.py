@@ -85,6 +85,11 @@ class Resolution:
         self._enter(k, rows)
         cuts = np.full(len(rows), one.transition is not None) | (one.left[self.inside.ids[rows]] <= 0)
         self.cutter[rows[cuts]], self.theta[rows[cuts]] = k, theta[cuts]
+        for j, other in enumerate(self.watches):  # other events at the same place have happened too
+            if j != k and other.index is not None:
+                beside = rows[cuts][self.located[j].theta[rows[cuts]] <= theta[cuts] + _SAME_PLACE]
+                if len(beside):
+                    self._enter(j, beside)
         on = rows[~cuts]
         found.theta[on] = np.inf
         if len(on):

@@ -63,7 +63,7 @@ def test_rows_do_not_touch_each_other() -> None:
             np.testing.assert_array_equal(getattr(together, name)[k : k + 1], value, err_msg=name)
 
 
-SHARES = np.array([0.0, 0.0, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 1.0])
+SHARES = np.array([0.0, 0.0, 1 / 512, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 511 / 512, 1.0])
 
 
 @given(lowest=st.floats(0.0, 1.0), depth=st.floats(-1e-3, 0.0), bend=st.floats(0.5, 50.0), sign=st.sampled_from([1, -1]))

@@ -26,7 +26,7 @@ from phdyn.search import EPS, Floats, Rows, minima, roots
 _SOON = 1e-3
 """The fraction of a step after which a guard that was zero shows its side."""
 
-_SHARES = np.array([0.0, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 1.0])
+_SHARES = np.array([0.0, 1 / 512, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 511 / 512, 1.0])
 """Where a guard is sampled on the path: closer at the ends, where fewer neighbours tell of a turn."""
 
 _FEW = np.linspace(0.0, 1.0, 9)
@@ -37,6 +37,9 @@ _SLOPE = 1e-4
 
 _MULTIPLE = 1e-3
 """A root at which the slope is less than this share of that around it is a multiple one."""
+
+_AWAY = 1e5
+"""Beside a touch a guard is farther from zero than this many times its rounding; nearer, it may be a multiple root."""
 
 _WIDE = 2e-5
 """A guard of the other sign over this share of a step on both sides has crossed zero, however little."""
@@ -55,17 +58,20 @@ class GuardWatch(Watch):
     ----------
     now, pace : (count,) arrays
         The guard at the last probe, and how much it changed in steps lately: the largest, halved with each step since.
+    coming : (count,) int array
+        The side on which it is before its next event in the step.
     touch : (count,) array
         When it was last touched without being crossed.
     """
 
-    MEMORY = (*Watch.MEMORY, "now", "before", "pace", "touch")
+    MEMORY = (*Watch.MEMORY, "now", "before", "pace", "touch", "coming")
 
     def __init__(self, event: Event, motion: Motion, *, count: int = 1, **place: Any) -> None:
         super().__init__(event, motion, count=count, **place)
         self.ours = isinstance(event, Guard)
         self.now, self.touch = np.zeros(count), np.full(count, np.nan)
         self.before, self.pace = np.zeros(count), np.full(count, np.nan)
+        self.coming = np.zeros(count, dtype=np.int8)
         self.costly = False
 
     # --- the guard ------------------------------------------------------------------------------------------------------------
@@ -136,13 +142,18 @@ class GuardWatch(Watch):
         """See Watch; what was only touched keeps its side."""
         self.fired[ids] += 1
         self.left[ids] -= 1
-        self.side[ids] = np.where(touched, self.side[ids], -self.side[ids])
+        self.side[ids] = np.where(touched, self.coming[ids], -self.coming[ids])
         self.last[ids], self.before[ids] = 0, residual
 
     def stand(self, ids: Rows, residual: Floats) -> None:
         """See Watch."""
         self.now[ids], self.last[ids] = residual, 0
         self.pace[ids] = np.nan
+
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+        """See Watch."""
+        self.coming[ids] = self.side[ids]
+        return super().crossed(motion, knot, ids)
 
     def hold(self, ids: Rows, side: Any) -> None:
         """See Watch; it stands at its zero."""
@@ -209,15 +220,13 @@ class GuardWatch(Watch):
         places, values = self._samples(inside, rows, after, guard)
         found = scan(places, values, self.side[ids], self.last[ids] == 0, self.allowed)
         self._follow(inside, rows, places, values, found, guard)
-        self.side[ids] = found.side
+        self.coming[ids] = found.side
         crossed = np.flatnonzero(np.isfinite(found.high) & ~found.touched)
         if len(crossed):
             self._enter_crossings(inside, rows, crossed, after, guard, found, np.where(landed, 4 * EPS, _APART), located)
         only = np.flatnonzero(found.touched)
         if len(only):
-            part, g = self._there(inside, rows[only], found.high[only])
-            self.touch[ids[only]] = part.t
-            located.enter(rows[only], found.high[only], part, g, True)
+            self._enter_touches(inside, rows[only], found.high[only], located)
 
     def _on_path(self, inside: Inside, rows: Rows) -> Any:
         """Return the guard as a function of places in the step, and of which rows; at the ends it is known."""
@@ -322,7 +331,7 @@ class GuardWatch(Watch):
         apart = ~(np.abs(times - self.touch[inside.ids[rows[some]]]) <= _APART * np.abs(inside.h[rows[some]]))
         falling, rising = (np.broadcast_to(np.asarray(self.allowed(sign)), sides.shape) for sign in (-sides, sides))
         begins = (lowest == 1) & ~found.resting[some]  # at the start of the step: its side is that of the step before
-        away = ((sides * values[some, left] > zero) | begins) & (sides * values[some, right] > zero)
+        away = ((sides * values[some, left] > _AWAY * zero) | begins) & (sides * values[some, right] > _AWAY * zero)
         wide = np.zeros(len(f), dtype=bool)
         small = np.flatnonzero((f < 0) & (f >= -zero) & (not self.costly))
         if len(small):
@@ -375,7 +384,10 @@ class GuardWatch(Watch):
         located.enter(rows[crossed[kept]], place[kept], part.take(kept), g[kept], False)
 
     def _enter_multiple(self, inside: Inside, rows: Rows, crossed: Rows, found: Found, located: Located) -> None:
-        """Enter multiple roots: their slope is zero, so they are bracketed on the method's own partial steps, where those have them."""
+        """Enter multiple roots: their slope is zero, so they are bracketed on the method's own partial steps, where those have them.
+
+        A sample at zero, on whose both sides the guard has the same sign, was a touch.
+        """
         rows, side = rows[crossed], found.side[crossed]
         low, high = np.maximum(found.low[crossed], _APART), found.high[crossed]
 
@@ -390,6 +402,15 @@ class GuardWatch(Watch):
             theta = roots(lambda z, some: own(z, there[some]), low[there], high[there], f_low[there], f_high[there], 1e-10)
             part, g = self._there(inside, rows[there], theta)
             located.enter(rows[there], theta, part, g, False)
+        only = np.flatnonzero((signs(f_low) == side) & (signs(f_high) == side) & (np.abs(f_high) <= 64 * EPS * np.abs(f_low)))
+        if len(only):
+            self._enter_touches(inside, rows[only], high[only], located)
+
+    def _enter_touches(self, inside: Inside, rows: Rows, theta: Floats, located: Located) -> None:
+        """Enter touches."""
+        part, g = self._there(inside, rows, theta)
+        self.touch[inside.ids[rows]] = part.t
+        located.enter(rows, theta, part, g, True)
 
     def _slopes(self, inside: Inside, rows: Rows, crossed: Rows, theta: Floats, guard: Any, found: Found) -> tuple[Floats, Any]:
         """Return the guard's rates at roots, and whether these are multiple.
