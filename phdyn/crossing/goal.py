@@ -314,7 +314,7 @@ def may_dip(step: Step, level: Any) -> Any:
     """Say whether V may reach the level inside the step, although both ends lie above it.
 
     It may at a minimum of V inside, or in a step whose change of V its end slopes do not explain, provided that the bound
-    ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope; six times that where
+    ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope; four times that where
     the step is not explained) lets it.
     """
     maybe = may_turn(step, 1.0)
@@ -338,7 +338,7 @@ def _reach(step: Step) -> Any:
     h = step.t1 - step.t0
     coarse = unresolved(h * step.d0, h * step.d1, step.V1 - step.V0)
     speed = (step.T0**0.5 + step.T1**0.5) * step.motion.quickness
-    return (0.25 + 1.25 * coarse) * abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
+    return (0.25 + 0.75 * coarse) * abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
 
 
 def unresolved(fall0: Any, fall1: Any, change: Any) -> Any:

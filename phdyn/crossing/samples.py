@@ -106,7 +106,8 @@ def turns(places: Floats, values: Floats, found: Found, zero: Floats) -> tuple[R
         first, second = (h1 - h0) / (z1 - z0), (h2 - h1) / (z2 - z1)
         bend = (second - first) / (z2 - z0)
         start, end = first - bend * (z1 - z0), second + bend * (z2 - z1)  # slopes of the parabola
-        middle = three & (h1 <= h0) & (h1 <= h2) & (2 * h1 <= (h0 - h1) + (h2 - h1))
+        beside = first + bend * (z1 - z0)
+        middle = three & (h1 <= h0) & (h1 <= h2) & ((2 * h1 <= (h0 - h1) + (h2 - h1)) | ((bend > 0) & (h1 * bend <= beside**2)))
         at_first = three & (h0 < h1) & ((start < 0) & (bend > 0) & (h0 * bend <= start**2) | (h0 <= zero[:, None]))
         at_last = three & (h2 < h1) & (end > 0) & (bend > 0) & (h2 * bend <= end**2)
     at_first[:, 1:] &= ~three[:, :-1]  # otherwise another three has it in their middle
