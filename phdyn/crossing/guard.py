@@ -1,8 +1,8 @@
 """Guards that are black boxes: a Guard, or scipy's ``event(t, x)``, probed at step ends and on the path inside.
 
 A change of sign at the ends is a crossing; the path is sampled for the first. Where the sign is the same at both ends, the guard may have
-touched zero or crossed it twice. Where it is nearer to zero than twice what it changes in a step, its slopes at the ends tell if it may
-turn inside; there the path is sampled too, and the guard followed to where it turns between samples.
+touched zero or crossed it twice. Where it is nearer to zero than three times what it changes in a step, its slopes at the ends tell if
+it may turn inside; there the path is sampled too, and the guard followed to where it turns between samples.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ _SHARES = np.array([0.0, 1 / 512, 1 / 64, *(np.arange(1, 16) / 16), 63 / 64, 511
 
 _FEW = np.linspace(0.0, 1.0, 9)
 """Where it is sampled if each look costs an evaluation."""
+
+_NEAR = 3
+"""A guard that is farther from zero than this many times what it changes in a step is not looked at inside."""
 
 _SLOPE = 1e-4
 """The fraction of a step over which slopes are taken."""
@@ -175,7 +178,7 @@ class GuardWatch(Watch):
         sign, side = (now > 0) - (now < 0), int(self.side[0])
         if sign != side:
             return True
-        if min(abs(before), abs(now)) > 2 * self.pace[0] and pace == pace:  # most steps
+        if min(abs(before), abs(now)) > _NEAR * self.pace[0] and pace == pace:  # most steps
             pass
         elif may_be_zero(before, now, change, pace, costly=self.costly):
             return True
@@ -459,7 +462,8 @@ class GuardWatch(Watch):
 def may_be_zero(before: Any, now: Any, change: Any, pace: Any, *, costly: bool) -> Any:
     """Say whether a guard with the same sign at both ends of a step may have been zero inside: whether to look.
 
-    It may where it is nearer to zero than twice what it changes in a step, and where that is not known, unless a look costs an evaluation.
+    It may where it is nearer to zero than three times what it changes in a step, and where that is not known (not if a look costs an
+    evaluation).
 
     Parameters
     ----------
@@ -472,5 +476,5 @@ def may_be_zero(before: Any, now: Any, change: Any, pace: Any, *, costly: bool) 
     costly : bool
         Whether a look costs an evaluation.
     """
-    near = np.minimum(abs(before), abs(now)) <= 2 * np.fmax(abs(change), 0.5 * pace)
+    near = np.minimum(abs(before), abs(now)) <= _NEAR * np.fmax(abs(change), 0.5 * pace)
     return (near | (np.isnan(pace) & (not costly))) & ~((before == 0) & (change == 0) & (pace == 0))
