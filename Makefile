@@ -1,7 +1,7 @@
 # One environment for every target, in .venv, built when its stamp is older than the files that describe it.
-# Another interpreter: make PYTHON=python3.12 env. More for pytest: make test PYTEST_ARGS='-n 2 -k energy'.
+# Another interpreter: make PYTHON=python3.12 env. Tests run on all cores; otherwise: make test PYTEST_ARGS="-k energy".
 PYTHON ?= python3
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
