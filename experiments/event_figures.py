@@ -42,7 +42,7 @@ from phdyn.events import (
     uniting,
 )
 from phdyn.plots import labels, style
-from phdyn.potentials import MultiWell, Quadratic, StyblinskiTang
+from phdyn.potentials import Himmelblau, MultiWell, Quadratic, StyblinskiTang
 
 DPI = 300
 COLOURS = 64  # of a palette: a quarter of the bytes, and the lines look the same
@@ -178,9 +178,19 @@ def budget() -> Figure:
     return titled(ax, "Four methods, 300 gradients each")
 
 
+def basins() -> Figure:
+    """Where 2,304 balls end that brake at a goal, each at its own time."""
+    V, axis = Himmelblau(), np.linspace(-5.0, 5.0, 48)
+    starts = np.stack(np.meshgrid(axis, axis, indexing="xy"), -1).reshape(-1, 2)
+    ball = HeavyBall(V, friction=SwitchedFriction(0.2, 5.0, LossGoal(reduction=0.99)))
+    batch = simulate(ball, (0.0, 40.0), at_rest(starts), method="strang", step=0.01, record="ends", monitor=None)
+    nearest = np.linalg.norm(batch.q[:, None, :, -1] - V.minima, axis=-1).argmin(1)
+    return titled(plots.plot_basins(batch, nearest), "Himmelblau's function: brake at a loss lower by 99 %")
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "ladder": ladder, "order": order, "restarts": restarts, "leaving": leaving, "modes": modes, "uniting": united,
-    "bounces": bounces, "budget": budget,
+    "bounces": bounces, "budget": budget, "basins": basins,
 }  # fmt: skip
 
 
