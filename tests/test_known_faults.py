@@ -45,7 +45,7 @@ FIXED = [name for name in NAMES if get(name).fixed]
 PLAIN = [name for name in NAMES if get(name).fits(lambda t, x: x)]
 ONE_OF_A_KIND = {  # each way to step and to look inside a step; test_scipy_contract.py and the tests over NAMES have every method
     "fun": ("rk4", "RK45", "DOP853", "Radau", "dopri5"),
-    "ball": ("explicit-euler", "sgd", "conformal-euler", "strang", "blanes-moan-6", "rk4", "RK45", "DOP853", "LSODA", "dopri8"),
+    "ball": ("explicit-euler", "sgd", "strang", "blanes-moan-6", "rk4", "RK45", "DOP853", "LSODA"),
 }
 CASES = [(kind, name) for kind, chosen in ONE_OF_A_KIND.items() for name in chosen]
 FIXED_CASES = [case for case in CASES if case[1] in FIXED]
@@ -837,7 +837,7 @@ def check(found: Any, roots: list[float], powers: list[int]) -> None:
 @given(case=polynomials((1,)))
 @example(case=(1.0, [1.45, 1.55], [1, 1], 1))
 @example(case=(1.0, [1.3, 1.302], [1, 1], -1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_simple_root_is_found_once_and_in_order(kind: str, name: str, case: Any) -> None:
     step, roots, powers, sign = case
     sol = drift(kind, name, (0.0, 4.0), product(roots, powers, sign), step)
@@ -847,7 +847,7 @@ def test_every_simple_root_is_found_once_and_in_order(kind: str, name: str, case
 
 @pytest.mark.parametrize(("kind", "name"), FIXED_CASES)
 @given(case=polynomials((1, 1, 2, 3)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_every_odd_root_is_found_once_beside_touches(kind: str, name: str, case: Any) -> None:
     step, roots, powers, sign = case
     sol = drift(kind, name, (0.0, 4.0), product(roots, powers, sign), step)
@@ -857,7 +857,7 @@ def test_every_odd_root_is_found_once_beside_touches(kind: str, name: str, case:
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 @given(case=polynomials((1, 1, 1, 3), shortest=0.2))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_restart_at_each_event_neither_repeats_nor_loses_one(kind: str, name: str, case: Any) -> None:
     step, roots, powers, sign = case
     guard = product(roots, powers, sign)
