@@ -1,4 +1,4 @@
-"""What the end of every run needs: a warning at the caller's line, arrays that stay as they are."""
+"""What the end of every run needs: the monitor's word, a warning at the caller's line, arrays that stay as they are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ import numpy as np
 
 from phdyn.energy import EnergyBalance
 from phdyn.errors import EnergyWarning
+
+FIRST_LOOK = 64
+"""The monitor looks at this step, and each time the number of steps has doubled."""
+
+
+class Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
+    """A balance that ``monitor`` does not stand."""
+
+    def __init__(self, balance: EnergyBalance) -> None:
+        super().__init__()
+        self.balance = balance
 
 
 def warn_of(balance: EnergyBalance) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from phdyn.arguments import Plan
-from phdyn.closing import frozen, not_reached, too_many, warn_of
+from phdyn.closing import FIRST_LOOK, Violated, frozen, not_reached, too_many, warn_of
 from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
@@ -31,7 +31,6 @@ from phdyn.tables import Table
 from phdyn.transitions import Transition
 from phdyn.typing import Array
 
-_FIRST_LOOK = 64
 _ROUNDING = 1e-12
 """A switch that is nearer to the end of a step than this share of it is at its end."""
 Ender = Callable[[Rows, Halt], None]
@@ -88,7 +87,7 @@ class Ensemble:
         self.failed, self.sound = np.zeros(count, dtype=bool), np.ones(count, dtype=bool)
         self.step: Step | None = None
         self.accepted = plan.t0
-        self.looked, self.warned, self.interrupted, self.shrunk = _FIRST_LOOK, False, False, False
+        self.looked, self.warned, self.interrupted, self.shrunk = FIRST_LOOK, False, False, False
         self.watches: list[Watch] = []
 
     def _set_first_modes(self) -> None:
@@ -171,7 +170,7 @@ class Ensemble:
                 for stop in self.plan.stops:
                     self._march_to(stop)
                 violated = self._look()
-        except _Violated as caught:
+        except Violated as caught:
             violated = caught.balance
             self._keep_last()
         except EnergyWarning:  # the user has made warnings errors
@@ -366,7 +365,7 @@ class Ensemble:
             self.looked *= 2
             balance = self._look()
             if balance is not None:
-                raise _Violated(balance)
+                raise Violated(balance)
         if self.progress.due(self.steps) <= self.steps:
             going = int(np.count_nonzero(self.live))
             mean = float(np.mean(step.V1)), float(np.mean(step.V1 + step.T1))
@@ -743,9 +742,3 @@ def _not_finite(step: Step, rows: Rows) -> list[str]:
         what = what if np.isfinite(height) else f"loss is {height:g}"
         whats.append(f"{what} after t = {_THEN}: try a smaller step or tighter tolerances")
     return whats
-
-
-class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
-    def __init__(self, balance: EnergyBalance) -> None:
-        super().__init__()
-        self.balance = balance

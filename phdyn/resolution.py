@@ -138,10 +138,10 @@ class Resolution:
     def _settle(self, k: int, rows: Rows, part: Part) -> None:
         one, ids = self.watches[k], self.inside.ids[rows]
         motion, knot = self.inside.knots(part, rows)
-        crossed = one.crossed(motion, knot, ids)
+        crossed, values = one.crossed(motion, knot, ids)
         if one.index is not None and crossed.any():
             some = np.flatnonzero(crossed)
-            now = np.atleast_1d(one.value(*self._of(part, rows, some), ids[some]))
+            now = values[some]
             one.decree(ids[some], now, np.zeros(len(some), dtype=bool))
             self.note(one, ids[some], part.take(some))
             one.stand(ids[some], now)

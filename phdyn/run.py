@@ -9,7 +9,7 @@ import numpy as np
 
 from phdyn.actions import apply_action
 from phdyn.arguments import Plan
-from phdyn.closing import frozen, not_reached, too_many, warn_of
+from phdyn.closing import FIRST_LOOK, Violated, frozen, not_reached, too_many, warn_of
 from phdyn.crossing import ONE, GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
@@ -26,16 +26,8 @@ from phdyn.transitions import Transition
 from phdyn.typing import Array
 
 _INFINITE = float("inf")
-_FIRST_LOOK = 64
-"""The monitor looks at this step, and each time the number of steps has doubled."""
 
 _YES, _NO = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
-
-
-class _Violated(Exception):  # noqa: N818 (carried out of the solver, then raised as EnergyBalanceError)
-    def __init__(self, balance: EnergyBalance) -> None:
-        super().__init__()
-        self.balance = balance
 
 
 class Run:
@@ -67,7 +59,7 @@ class Run:
         self.attention: float = 0
         self.status, self.message = 0, ""
         self.exception: BaseException | None = None
-        self.looked = _FIRST_LOOK
+        self.looked = FIRST_LOOK
         self.warned = False
         self.last: Step | None = None
 
@@ -155,7 +147,7 @@ class Run:
                 self._look()
         except Halt as halt:
             self.status, self.message = halt.status, halt.message
-        except _Violated as caught:
+        except Violated as caught:
             return caught.balance
         except EnergyWarning:  # the user has made warnings errors
             raise
@@ -265,7 +257,7 @@ class Run:
         if balance.holds:
             return
         if self.plan.monitor == "raise":
-            raise _Violated(balance)
+            raise Violated(balance)
         self.warned = True
         warn_of(balance)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from watched import event
 
 import phdyn
 from phdyn.events import GradientNorm, Guard, LossGoal, TimeReached, TurningPoint, direction_of, name_of, terminal_count
@@ -23,15 +24,6 @@ EPS = np.finfo(float).eps
 W = np.sqrt(1 - 0.1**2)  # q = exp(-0.1 t) (cos w t + 0.1 / w sin w t)
 CROSSINGS = (np.pi - np.arctan(W / 0.1) + np.pi * np.arange(4)) / W
 OSCILLATOR = phdyn.HeavyBall(Quadratic([1.0]), friction=0.2)
-
-
-def event(function: Any, **attributes: Any) -> Any:
-    def watched(t: float, x: Any) -> Any:
-        return function(t, x)
-
-    for name, value in attributes.items():
-        setattr(watched, name, value)
-    return watched
 
 
 def run(method: str, options: dict[str, float], events: Any, span: tuple[float, float] = (0.0, 12.0), **rest: Any) -> phdyn.Solution:

@@ -31,6 +31,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
+from watched import close, event
 
 import phdyn
 from phdyn.events import Guard
@@ -50,20 +51,6 @@ ONE_OF_A_KIND = {  # each way to step and to look inside a step; test_scipy_cont
 CASES = [(kind, name) for kind, chosen in ONE_OF_A_KIND.items() for name in chosen]
 FIXED_CASES = [case for case in CASES if case[1] in FIXED]
 ROUNDING = 32 * EPS
-
-
-def close(actual: Any, desired: Any, *, atol: float = 0.0, rtol: float = 0.0) -> None:
-    """NumPy's own default would add a relative tolerance of 1e-7."""
-    np.testing.assert_allclose(actual, desired, rtol=rtol, atol=atol)
-
-
-def event(function: Any, **attributes: Any) -> Any:
-    def watched(t: float, x: Any) -> Any:
-        return function(t, x)
-
-    for name, value in attributes.items():
-        setattr(watched, name, value)
-    return watched
 
 
 def steps(name: str, step: float) -> dict[str, Any]:
@@ -820,6 +807,13 @@ def without_touches(found: Any, roots: list[float], powers: list[int]) -> list[f
     return [t for t in found if not any(abs(t - touch) < 1e-4 for touch in touches)]
 
 
+def found_once(kind: str, name: str, case: Any) -> None:
+    step, roots, powers, sign = case
+    sol = drift(kind, name, (0.0, 4.0), product(roots, powers, sign), step)
+    assert sol.status == 0
+    check(sol.t_events[0], roots, powers)
+
+
 def width(power: int) -> float:
     """How far from a root of a multiplicity rounding lets its location be."""
     return 1e-9 if power == 1 else 1e-5
@@ -839,20 +833,14 @@ def check(found: Any, roots: list[float], powers: list[int]) -> None:
 @example(case=(1.0, [1.3, 1.302], [1, 1], -1))
 @settings(max_examples=15, deadline=None)
 def test_every_simple_root_is_found_once_and_in_order(kind: str, name: str, case: Any) -> None:
-    step, roots, powers, sign = case
-    sol = drift(kind, name, (0.0, 4.0), product(roots, powers, sign), step)
-    assert sol.status == 0
-    check(sol.t_events[0], roots, powers)
+    found_once(kind, name, case)
 
 
 @pytest.mark.parametrize(("kind", "name"), FIXED_CASES)
 @given(case=polynomials((1, 1, 2, 3)))
 @settings(max_examples=12, deadline=None)
 def test_every_odd_root_is_found_once_beside_touches(kind: str, name: str, case: Any) -> None:
-    step, roots, powers, sign = case
-    sol = drift(kind, name, (0.0, 4.0), product(roots, powers, sign), step)
-    assert sol.status == 0
-    check(sol.t_events[0], roots, powers)
+    found_once(kind, name, case)
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
+from watched import close, event
 
 import phdyn
 from phdyn.events import Guard, LossGoal, TimeReached
@@ -30,20 +31,6 @@ PLAIN = [name for name in NAMES if get(name).fits(lambda t, x: x)]
 CASES = [*(("fun", name) for name in PLAIN), *(("ball", name) for name in NAMES)]
 EXACT = [case for case in CASES if not get(case[1]).fixed or get(case[1]).order > 1]  # a parabola is no matter for these
 GRAVITY = 9.81
-
-
-def close(actual: Any, desired: Any, *, atol: float = 0.0, rtol: float = 0.0) -> None:
-    """NumPy's own default would add a relative tolerance of 1e-7."""
-    np.testing.assert_allclose(actual, desired, rtol=rtol, atol=atol)
-
-
-def event(function: Any, **attributes: Any) -> Any:
-    def watched(t: float, x: Any, *args: Any) -> Any:
-        return function(t, x, *args)
-
-    for name, value in attributes.items():
-        setattr(watched, name, value)
-    return watched
 
 
 def setting(name: str, step: float = 0.05, rtol: float = 1e-8, first: float | None = None) -> dict[str, Any]:

@@ -42,9 +42,9 @@ class StagnationWatch(Watch):
     def hold(self, ids: Rows, side: Any) -> None:
         """See Watch; there are no sides."""
 
-    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> tuple[Any, Floats]:
         """See Watch; its time is known."""
-        return np.zeros(len(ids), dtype=bool)
+        return np.zeros(len(ids), dtype=bool), np.zeros(len(ids))
 
     def _progress(self, V: Any, t: Any, ids: Any) -> Any:  # noqa: N803
         """Note where V has fallen; say where it has."""
@@ -124,9 +124,9 @@ class BudgetWatch(Watch):
     def settle(self, motion: Motion, knot: Knot, ids: Rows) -> None:
         """See Watch; what another event inside the step has spent shows at the end of the next one."""
 
-    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> tuple[Any, Floats]:
         """See Watch; it fires at step ends alone."""
-        return np.zeros(len(ids), dtype=bool)
+        return np.zeros(len(ids), dtype=bool), np.zeros(len(ids))
 
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:
         """See Watch."""

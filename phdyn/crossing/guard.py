@@ -153,7 +153,7 @@ class GuardWatch(Watch):
         self.now[ids], self.last[ids] = residual, 0
         self.pace[ids] = np.nan
 
-    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> tuple[Any, Floats]:
         """See Watch."""
         self.coming[ids] = self.side[ids]
         return super().crossed(motion, knot, ids)
@@ -178,9 +178,8 @@ class GuardWatch(Watch):
         sign, side = (now > 0) - (now < 0), int(self.side[0])
         if sign != side:
             return True
-        if min(abs(before), abs(now)) > _NEAR * self.pace[0] and pace == pace:  # most steps
-            pass
-        elif may_be_zero(before, now, change, pace, costly=self.costly):
+        far = pace == pace and min(abs(before), abs(now)) > _NEAR * self.pace[0]  # most steps
+        if not far and may_be_zero(before, now, change, pace, costly=self.costly):
             return True
         self.side[0], self.last[0] = sign or side, sign
         return False
@@ -395,8 +394,7 @@ class GuardWatch(Watch):
         low, high = np.maximum(found.low[crossed], _APART), found.high[crossed]
 
         def own(theta: Floats, some: Rows) -> Floats:
-            part, _ = self._there(inside, rows[some], theta)
-            return self.residual(inside, part, rows[some])
+            return self._there(inside, rows[some], theta)[1]
 
         every = np.arange(len(rows))
         f_low, f_high = own(low, every), own(high, every)
@@ -423,7 +421,7 @@ class GuardWatch(Watch):
         h, chord = inside.h[rows[crossed]], (found.f_high - found.f_low)[crossed] / (found.high - found.low)[crossed]
         if self.costly:
             return chord / h, np.zeros(len(crossed), dtype=bool)
-        a, b = np.maximum(theta - 1e-4, 0.0), np.minimum(theta + 1e-4, 1.0)
+        a, b = np.maximum(theta - _SLOPE, 0.0), np.minimum(theta + _SLOPE, 1.0)
         slopes: Floats = (guard(b, crossed) - guard(a, crossed)) / (b - a)
         return slopes / h, np.abs(slopes) < _MULTIPLE * np.abs(chord)
 

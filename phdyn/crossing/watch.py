@@ -97,10 +97,10 @@ class Watch:
         self.last[ids] = sign
         self.side[ids] = np.where(sign != 0, sign, self.side[ids])
 
-    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> Any:
-        """Say of which trajectories the guard is at zero or on the other side at a knot, (k,) of bool, in a direction that counts."""
-        sign, side = np.atleast_1d(signs(self.value(motion, knot, ids))), self.side[ids]
-        return (side != 0) & (self.last[ids] != 0) & (sign != side) & np.asarray(self.allowed(-side))
+    def crossed(self, motion: Motion, knot: Knot, ids: Rows) -> tuple[Any, Floats]:
+        """Say of which trajectories the guard is at zero or on the other side at a knot in a direction that counts, (k,), and its value."""
+        values, side = np.atleast_1d(self.value(motion, knot, ids)), self.side[ids]
+        return (side != 0) & (self.last[ids] != 0) & (signs(values) != side) & np.asarray(self.allowed(-side)), values
 
     def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:
         """Set the side just entered, and count; a guard that is zero may stay so."""
