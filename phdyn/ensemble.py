@@ -70,7 +70,7 @@ class Ensemble:
         opening, sums = (None, None) if before is None else (before.account, before.sums.copy())
         keep = "all" if plan.record == "states" else "ends" if plan.record == "ends" else "thin"
         self.account: Any = Account(self.knot, keep=keep, split=self.motion.has_split or hasattr(plan.system, "potential"),
-                                    backward=plan.backward, opening=opening, sums=sums)
+                                    backward=plan.backward, opening=opening, sums=sums, defects=self.method.kind == "exact")
         self.progress = Progress(plan.t0, plan.t_end, shown=progress, energies=self.motion.has_energy)
         numpy = self.motion.vectors.numpy
         self.x = np.array(numpy(self.knot.x).T, dtype=plan.dtype, order="C")  # of trajectories that have ended, and at the end of all

@@ -148,6 +148,9 @@ class Resolution:
             self._end(k, rows[some[one.left[ids[some]] <= 0]])
         elif one.index is None:
             crossed &= np.array([self.watches[c].index is not None for c in self.cutter[rows]])
+            waits = np.flatnonzero(crossed)
+            if len(waits):
+                one.wait(self._of(part, rows, waits)[1], ids[waits])
         else:
             crossed = np.zeros(len(rows), dtype=bool)
         others = np.flatnonzero(~crossed)

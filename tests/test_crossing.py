@@ -219,6 +219,17 @@ def test_the_multi_well_toy_is_caught_in_its_narrow_window(step: float) -> None:
     assert abs(MultiWell().value(run.q[:, -1]) - 0.868) < 1e-3  # the window is 0.066 wide; who flies past it ends at 0.217 or lower
 
 
+@pytest.mark.parametrize("method", ["strang", "blanes-moan-4", "rk4"])
+def test_a_well_between_two_barriers_of_one_step_is_seen(method: str) -> None:
+    """V rises at the start of the step and falls at its end, by as much as its ends explain: a well lies between all the same."""
+    V = MultiWell(0.3, 3.4)
+    ball = phdyn.HeavyBall(V, friction=0.0)
+    sol = phdyn.simulate(ball, (0.0, 0.35), [-1.285, 7.87], method=method, step=0.35, events=[phdyn.LossGoal(value=0.5)], monitor=None)
+    assert sol.energy.potential.min() > 1.2 and len(sol.t_events[0]) == 1
+    assert sol.t_events[0][0] == pytest.approx(0.126, abs=0.002)
+    assert V.value(sol.y_events[0][0, :1]) == pytest.approx(0.5, rel=1e-9)
+
+
 class Oscillators:
     """Independent oscillators with any frequencies."""
 

@@ -28,6 +28,9 @@ _SAMPLES = 3
 _CLOSE = 1e-6
 """A residual beyond this share of the goal, at a crossing that the step's ends bracket, is no touch."""
 
+_MOST = 0.4
+"""Share of rows above which it is cheaper to test all than to take those that are watched."""
+
 _NEARER = 1e-6
 """An approach is closer than the one before if it is so by this share."""
 
@@ -92,6 +95,11 @@ class GoalWatch(Watch):
         passed = self.heading * (self.dip_time[ids] - knot.t) <= 0
         self._approach(np.where(passed, self.dip[ids], np.inf), self.dip_time[ids], ids)
         self.dip_time[ids] = np.nan
+        self._approach(knot.V, knot.t, ids)
+
+    def wait(self, knot: Knot, ids: Rows) -> None:
+        """See Watch; it was approached as closely as can be."""
+        self.withdraw(knot.t, ids)
         self._approach(knot.V, knot.t, ids)
 
     def decree(self, ids: Rows, residual: Floats, touched: Any) -> None:
@@ -174,18 +182,22 @@ class GoalWatch(Watch):
         return False
 
     def suspected(self, step: Step, ids: Any, active: Any) -> Any:
-        """See Watch; a test that few rows pass is made before one that costs more."""
-        if active is None or np.count_nonzero(active) == len(active):
-            return self._suspected(step, np.arange(len(self.level)) if isinstance(ids, slice) else ids, ids)
+        """See Watch; a test that few rows pass is made before one that costs more, and all rows are tested where taking some costs more."""
+        share = 1.0 if active is None else np.count_nonzero(active) / len(active)
+        if share > _MOST:
+            mine = np.arange(len(self.level)) if isinstance(ids, slice) else ids
+            return self._suspected(step, mine, ids, None if share == 1.0 else active)
         places = np.flatnonzero(active)
         suspect = np.zeros(len(active), dtype=bool)
         mine = places if isinstance(ids, slice) else ids[places]
-        suspect[places] = self._suspected(step.ends(places), mine, mine)
+        suspect[places] = self._suspected(step.ends(places), mine, mine, None)
         return suspect
 
-    def _suspected(self, step: Step, mine: Rows, ids: Any) -> Any:
-        """Return what is suspected of trajectories all of which are watched."""
+    def _suspected(self, step: Step, mine: Rows, ids: Any, active: Any) -> Any:
+        """Return what is suspected of the trajectories that are watched, all of them where ``active`` is None."""
         level, side, height = self.level[ids], self.side[ids], step.V1
+        if active is not None:
+            side = side * active  # what is not watched is on neither side
         suspect = height <= level
         above = side > 0
         turning = above & ~suspect & may_turn(step, 1.0)
@@ -197,12 +209,14 @@ class GoalWatch(Watch):
         if below.any():
             some = np.flatnonzero(below)
             suspect[some] = may_rise(step.ends(some), level[some])
-        nearer = np.flatnonzero(height < self.closest[ids])
+        nearer = height < self.closest[ids]
+        nearer = np.flatnonzero(nearer if active is None else nearer & active)
         if len(nearer) == len(height):
             self._note(height, step.t1, ids)
         elif len(nearer):
             self._note(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
-        moved = np.flatnonzero(~above & ~suspect & (height != level) & ((height > level) | (side == 0)))
+        elsewhere = ~above & ~suspect & (height != level) & ((height > level) | (side == 0))
+        moved = np.flatnonzero(elsewhere if active is None else elsewhere & active)
         if len(moved):
             self.hold(mine[moved], np.where(height[moved] > level[moved], 1, -1))
         return suspect
@@ -268,7 +282,7 @@ class GoalWatch(Watch):
         level = self.level[inside.ids[rows]]
         fall0, fall1 = h * inside.d0[rows], h * inside.d1[rows]
         theta, height = np.empty(len(rows)), np.empty(len(rows))
-        coarse = unresolved(fall0, fall1, inside.V1[rows] - inside.V0[rows])
+        coarse = unresolved(fall0, fall1, inside.V1[rows] - inside.V0[rows]) | crested(sign, fall0, fall1)
         for some, samples in ((np.flatnonzero(~coarse), 0), (np.flatnonzero(coarse), _SAMPLES)):
             if not len(some):
                 continue
@@ -304,16 +318,20 @@ class GoalWatch(Watch):
 
 
 def may_turn(step: Step, sign: float) -> Any:
-    """Say whether V (times ``sign``) may have a minimum inside the step: by its slopes at the ends, or since they do not explain it."""
+    """Say whether V (times ``sign``) may have a minimum inside the step.
+
+    By its slopes at the ends, since they do not explain its change, or (of V itself) since it passes a crest: there may be two.
+    """
     h, change = step.t1 - step.t0, step.V1 - step.V0
     fall0, fall1 = h * step.d0, h * step.d1
-    return ((sign * fall0 <= 0) & (sign * fall1 + step.lift() > 0)) | unresolved(fall0, fall1, change)
+    return ((sign * fall0 <= 0) & (sign * fall1 + step.lift() > 0)) | unresolved(fall0, fall1, change) | crested(sign, fall0, fall1)
 
 
 def may_dip(step: Step, level: Any) -> Any:
     """Say whether V may reach the level inside the step, although both ends lie above it.
 
-    It may at a minimum of V inside, or in a step whose change of V its end slopes do not explain, provided that the bound
+    It may at a minimum of V inside, in a step whose change of V its end slopes do not explain, or in one that passes a crest (there may be
+    two, and a well between them), provided that the bound
     ``min(V0, V1) - (h/4)(|v0| + |v1|)(|g0| + |g1|)`` (a heuristic: V along straight lines with twice the mean slope; four times that where
     the step is not explained) lets it.
     """
@@ -339,6 +357,11 @@ def _reach(step: Step) -> Any:
     coarse = unresolved(h * step.d0, h * step.d1, step.V1 - step.V0)
     speed = (step.T0**0.5 + step.T1**0.5) * step.motion.quickness
     return (0.25 + 0.75 * coarse) * abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
+
+
+def crested(sign: float, fall0: Any, fall1: Any) -> Any:
+    """Say whether V rises at the start of a step and falls at its end, where it is the lowest V (sign > 0) that is asked for."""
+    return (sign > 0) & (fall0 > 0) & (fall1 < 0)
 
 
 def unresolved(fall0: Any, fall1: Any, change: Any) -> Any:

@@ -118,6 +118,9 @@ class Watch:
         self.side[ids] = self.last[ids] = side
         self.changed()
 
+    def wait(self, knot: Knot, ids: Rows) -> None:
+        """Note where an event has ended the run at which this transition would have fired: it waits, on the side where it is."""
+
     def stand(self, ids: Rows, residual: Floats) -> None:
         """Stand where the step was cut and this watch has just fired: the side set by decree holds."""
 
