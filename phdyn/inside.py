@@ -16,50 +16,69 @@ from phdyn.motion import Knot, Motion
 from phdyn.search import Floats, Rows
 from phdyn.typing import Array
 
-_NUMBERS = ("t", "V", "T", "d", "dissipated", "supplied")
 _VECTORS = ("x", "g", "f")
 
 
+def _number(k: int) -> Any:
+    """Return a property that reads a row of a part's numbers."""
+
+    def read(part: Part) -> Any:
+        return part.numbers[k]
+
+    return property(read)
+
+
 class Part:
-    """Where partial steps end: numbers (k,), vectors (size, k) that it owns, and the work from the start of the step."""
+    """Where partial steps end.
 
-    __slots__ = (*_NUMBERS, *_VECTORS)
+    Attributes
+    ----------
+    numbers : (6, k) array
+        Times, V, T, dV/dt, and the work dissipated and supplied from the start of the step: ``t`` to ``supplied`` are views of it.
+    x, g, f : (size, k) Array
+        As in Knot; the part owns them.
+    """
 
-    t: Floats
-    V: Floats
-    T: Floats
-    d: Floats
-    dissipated: Floats
-    supplied: Floats
+    __slots__ = ("f", "g", "numbers", "x")
+
     x: Array
     g: Array
     f: Array
 
     def __init__(self, knot: Knot, dissipated: Any = 0.0, supplied: Any = 0.0) -> None:
-        rows = None if knot.x.ndim == 1 else int(knot.x.shape[1])
-        work = (("dissipated", dissipated), ("supplied", supplied))
-        for name, value in (*((n, getattr(knot, n)) for n in ("t", "V", "T", "d")), *work):
-            setattr(self, name, numbers(value, rows or 1))
+        single = knot.x.ndim == 1
+        self.numbers = np.empty((6, 1 if single else int(knot.x.shape[1])))
+        for k, value in enumerate((knot.t, knot.V, knot.T, knot.d, dissipated, supplied)):
+            self.numbers[k] = value
         for name in _VECTORS:
             vector = getattr(knot, name)
-            setattr(self, name, vector[:, None] if rows is None and vector is not None else vector)
+            setattr(self, name, vector[:, None] if single and vector is not None else vector)
+
+    t: Floats = _number(0)
+    V: Floats = _number(1)
+    T: Floats = _number(2)
+    d: Floats = _number(3)
+    dissipated: Floats = _number(4)
+    supplied: Floats = _number(5)
 
     def take(self, rows: Rows) -> Part:
         """Return the part of some rows, a copy."""
         taken = Part.__new__(Part)
-        for name in (*_NUMBERS, *_VECTORS):
-            value = getattr(self, name)
-            setattr(taken, name, None if value is None else value[..., rows])
+        taken.numbers = self.numbers.take(rows, axis=1)
+        for name in _VECTORS:
+            vector = getattr(self, name)
+            setattr(taken, name, None if vector is None else vector[:, rows])
         return taken
 
     def put(self, rows: Rows, other: Part) -> None:
         """Write the part of some rows."""
         if other.f is None:
             self.f = None
-        for name in (*_NUMBERS, *_VECTORS):
+        self.numbers[:, rows] = other.numbers
+        for name in _VECTORS:
             target, value = getattr(self, name), getattr(other, name)
             if target is not None and value is not None:
-                target[..., rows] = value
+                target[:, rows] = value
 
     def knot(self) -> Knot:
         """Return the ends as a knot of rows."""
@@ -73,7 +92,9 @@ class Part:
 
 def numbers(value: Any, k: int) -> Floats:
     """Return a number or an array as an array (k,) of its own."""
-    return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), (k,)))
+    own = np.empty(k)
+    own[...] = value
+    return own
 
 
 class Inside:

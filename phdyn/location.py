@@ -95,42 +95,47 @@ def refine(watch: Watch, inside: Inside, rows: Rows, theta: Floats, after: Float
         Places, partial steps and values of the guard, over ``rows``.
     """
     h, t0 = inside.h[rows], inside.t0[rows]
-    ids = inside.ids[rows]
-    rounding = watch.rounding(ids)
     theta = np.maximum(theta, 2 * np.spacing(np.maximum(np.abs(t0), np.abs(h))) / np.abs(h))  # a step has a length
-    part = inside.end().take(rows)
-    g = np.zeros(len(rows))
-    at_end = np.flatnonzero(theta >= 1.0)
-    if len(at_end):
-        g[at_end] = watch.residual(inside, part.take(at_end), rows[at_end])
-    go = np.flatnonzero((theta < 1.0) | (np.abs(g) > rounding))
+    part, g, go = _first(watch, inside, rows, theta)
     if not len(go):
         return np.ones(len(rows)), part, g
-    partial = inside.until(np.minimum(theta[go], 1.0), rows[go])
-    part.put(go, partial)
-    theta = np.ones(len(rows))
-    g[go] = watch.residual(inside, partial, rows[go])
     slopes = None if slope is None else np.array(slope, dtype=np.float64)
     for _ in range(watch.corrections(inside)):
         if not len(go):
             break
-        now = part.take(go)
+        now = part if len(go) == len(rows) else part.take(go)
         dt = _correction(watch, inside, now, rows[go], g[go], None if slopes is None else slopes[go], after[go])
-        moving = dt != 0
-        if not moving.any():
+        moving = np.flatnonzero(dt)
+        if not len(moving):
             break
-        go, dt, now = go[moving], dt[moving], now.take(np.flatnonzero(moving))
+        if len(moving) < len(go):
+            go, dt, now = go[moving], dt[moving], now.take(moving)
         moved = _moved(inside, now, dt, rows[go])
         g_moved = watch.residual(inside, moved, rows[go])
         if slopes is not None:  # the method's own rate of the guard instead of the path's: a secant
             slopes[go] = (g_moved - g[go]) / dt
-        better = np.abs(g_moved) < np.abs(g[go])
-        kept = np.flatnonzero(better)
+        kept = np.flatnonzero(np.abs(g_moved) < np.abs(g[go]))
         go = go[kept]
         g[go] = g_moved[kept]
-        part.put(go, moved.take(kept))
+        part.put(go, moved if len(kept) == len(g_moved) else moved.take(kept))
     whole = part.t == inside.step_end()[rows]
     return np.where(whole, 1.0, np.minimum((part.t - t0) / h, _BEFORE_END)), part, g
+
+
+def _first(watch: Watch, inside: Inside, rows: Rows, theta: Floats) -> tuple[Part, Floats, Rows]:
+    """Return partial steps to estimated roots, the guard there, and which of them may be moved: not a step's end that is at rounding."""
+    if (theta < 1.0).all():
+        part = inside.until(theta, rows)
+        return part, watch.residual(inside, part, rows), np.arange(len(rows))
+    part, g = inside.end().take(rows), np.zeros(len(rows))
+    at_end = np.flatnonzero(theta >= 1.0)
+    g[at_end] = watch.residual(inside, part.take(at_end), rows[at_end])
+    go = np.flatnonzero((theta < 1.0) | (np.abs(g) > watch.rounding(inside.ids[rows])))
+    if len(go):
+        partial = inside.until(np.minimum(theta[go], 1.0), rows[go])
+        part.put(go, partial)
+        g[go] = watch.residual(inside, partial, rows[go])
+    return part, g, go
 
 
 def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats, slope: Any, after: Floats) -> Floats:
@@ -151,6 +156,8 @@ def _moved(inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
     """Return partial steps with their ends moved by dt."""
     h, t0 = inside.h[rows], inside.t0[rows]
     long = np.abs(dt) > _SHORT * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
+    if not long.any():
+        return inside.nudged(part, dt, rows)
     moved = part.take(np.arange(len(rows)))
     again, short = np.flatnonzero(long), np.flatnonzero(~long)
     if len(again):

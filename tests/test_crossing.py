@@ -15,9 +15,11 @@ from scipy.optimize import minimize_scalar
 
 import phdyn
 from phdyn.crossing import may_dip
+from phdyn.crossing.goal import may_turn, might_turn
 from phdyn.events import Guard, TimeReached
 from phdyn.location import cubic_root
 from phdyn.methods import get
+from phdyn.methods.stepping import turned, turned_at_most
 from phdyn.potentials import MultiWell, Quadratic
 from phdyn.search import Known, lowest_inside, minima, roots
 
@@ -444,6 +446,19 @@ def test_a_dip_is_suspected_only_where_it_can_be() -> None:
     assert not may_dip(_Ends(1.0, 1.0, -1.0, 1.0), -3.0)  # too deep for this step
     assert not may_dip(_Ends(1.0, 0.5, -0.5, -0.5), 0.4)  # falls throughout
     assert may_dip(_Ends(1.0, 0.5, -0.1, -0.1), 0.4)  # its slopes do not explain its fall
+    assert may_dip(_Ends(1.0, 1.0, 1.0, -1.0), 0.9)  # passes a crest: there may be two
+
+
+SIZES = st.lists(st.tuples(*[st.floats(-3, 3)] * 4, st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=30)
+
+
+@given(SIZES, st.floats(0.01, 2.0), st.sampled_from([0.0, 0.5, 1.0]))
+def test_the_cheap_test_of_all_rows_passes_whatever_the_exact_one_would(rows: list[tuple[float, ...]], h: float, share: float) -> None:
+    V0, V1, d0, d1, slope0, slope1 = np.array(rows).T
+    step = SimpleNamespace(motion=_Ends.motion, t0=1.0, t1=1.0 + h, V0=V0, V1=V1, d0=d0, d1=d1, slope0=slope0, slope1=slope1)
+    step.lift = lambda: turned(step, share) if share else 0.0
+    step.most_lift = lambda: turned_at_most(step, share) if share else 0.0
+    assert (might_turn(step) | ~may_turn(step, 1.0)).all()
 
 
 @pytest.mark.parametrize("method", ["sgd", "conformal-euler", "strang"])

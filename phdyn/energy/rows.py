@@ -29,7 +29,8 @@ _POSTINGS = 2**16
 class RowAccount(Account):
     """The account of a batch: as :class:`phdyn.energy.Account`, energies and works being arrays (B,).
 
-    What is posted is reduced at once, and may change afterwards. ``opening`` and ``sums`` are those of a batch.
+    What is posted is reduced at once, and may change afterwards, but for T and V of all trajectories, which are kept as they are.
+    ``opening`` and ``sums`` are those of a batch.
     """
 
     def __init__(
@@ -78,11 +79,9 @@ class RowAccount(Account):
         if len(self.postings) > _POSTINGS:
             self._date()
         if live is None:
-            np.copyto(self.T, kinetic)
-            np.copyto(self.V, potential)
+            self.T, self.V = self._whole(kinetic), self._whole(potential)
         else:
-            np.copyto(self.T, kinetic, where=live)
-            np.copyto(self.V, potential, where=live)
+            self.T, self.V = np.where(live, kinetic, self.T), np.where(live, potential, self.V)
             dissipated, supplied, injected = (np.where(live, v, 0.0) for v in (dissipated, supplied, injected))
         self._enter_works(dissipated, supplied, injected)
         self._measure(live)
@@ -92,6 +91,11 @@ class RowAccount(Account):
             self._weigh_by_row(t - self.sums.origin, w, live)
         if self.keep != "ends":
             self._keep()
+
+    def _whole(self, part: Any) -> FloatArray:
+        """Return energies over all trajectories."""
+        same = isinstance(part, np.ndarray) and part.shape == self.T.shape and part.dtype == np.float64
+        return part if same else np.array(np.broadcast_to(part, self.T.shape), dtype=np.float64)
 
     def _enter_works(self, dissipated: Any, supplied: Any, injected: Any) -> None:
         self.works[0] += dissipated
@@ -195,6 +199,7 @@ class RowAccount(Account):
         self.level[at] += injected
         if kinetic is None:
             return
+        self.T, self.V = self.T.copy(), self.V.copy()
         self.T[at], self.V[at] = kinetic, potential
         self._range()
         np.maximum(self.sums.scale, np.abs(self.V) + self.T, out=self.sums.scale)

@@ -16,7 +16,7 @@ import torch
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import ConstantFriction
-from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid, turned
+from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid, turned, turned_at_most
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
@@ -144,9 +144,8 @@ class SplittingStepper:
         self.step.x1 = x
         self.rows = motion.ids is not None
         self.steady = isinstance(motion.law, ConstantFriction)
-        self.nothing: Any = 0.0
         if self.rows:
-            self.version, self.nothing = motion.version, np.zeros(len(motion.ids))
+            self.version = motion.version
             self.starts = KnownStarts(len(motion.ids))
             self.where = np.arange(len(motion.ids))
 
@@ -194,7 +193,7 @@ class SplittingStepper:
         part.q, part.p = part.x[: part.motion.dim], part.x[part.motion.dim :]
         part.plan = [tuple(take_rows(a, rows) for a in stage) for stage in self.plan]
         part.planned, part.version, part.where = (float("nan"), float("nan")), part.motion.version, self.where[rows]
-        part.alarm, part.nothing = self.alarm[rows], np.zeros(len(part.where))
+        part.alarm = self.alarm[rows]
         if self.kicked is None:
             part.x0, part.g0 = take_rows(self.x0, rows), take_rows(self.g0, rows)
         else:
@@ -213,7 +212,7 @@ class SplittingStepper:
         axpy, dot, gradient = vectors.axpy, vectors.dot, motion.gradient
         p, q, g = self.p, self.q, step.g1
         forced = motion.input is not None
-        dissipated, supplied = 0.0, self.nothing
+        dissipated, supplied = 0.0, 0.0
         for b, decay, drift, lost, offset in self.plan:
             if b is not None:
                 if forced:
@@ -379,6 +378,10 @@ class SplittingStep(Step):
     def lift(self) -> Any:
         """See Step."""
         return turned(self, 0.5) if self.own_track else 0.0
+
+    def most_lift(self) -> Any:
+        """See Step."""
+        return turned_at_most(self, 0.5) if self.own_track else 0.0
 
     def _own_position(self, tau: Any) -> Array:
         motion: Any = self.motion

@@ -63,6 +63,10 @@ class Step:
         """Return by how much h dV/dt at the end may be larger on the path of ``track`` than on the trajectory, which turns there."""
         return 0.0
 
+    def most_lift(self) -> Any:
+        """Return a bound of ``lift`` that costs less."""
+        return self.lift()
+
     ends_on_path = False
     """Whether ``until`` ends on the path of the whole step, which that of a step cut there then is a part of."""
 
@@ -211,8 +215,17 @@ class Step:
 def turned(step: Step, share: float) -> Any:
     """Return a bound for what ``Step.lift`` asks of a method of one stage: (share h^2/m) |g1| (|g0| + |g1|)."""
     motion, h = step.motion, step.t1 - step.t0
-    weight = 0.5 * motion.quickness**2 * h * h if motion.has_split else abs(h)
-    return share * weight * (step.slope1 + (step.slope0 * step.slope1) ** 0.5)
+    return share * _weight(motion, h) * (step.slope1 + (step.slope0 * step.slope1) ** 0.5)
+
+
+def turned_at_most(step: Step, share: float) -> Any:
+    """Return a bound of ``turned`` without its root: a geometric mean is no larger than the arithmetic one."""
+    weight = share * _weight(step.motion, step.t1 - step.t0)
+    return 1.5 * weight * step.slope1 + 0.5 * weight * step.slope0
+
+
+def _weight(motion: Any, h: Any) -> Any:
+    return 0.5 * motion.quickness**2 * h * h if motion.has_split else abs(h)
 
 
 _ENDS = ("t0", "t1", "V0", "V1", "T0", "T1", "d0", "d1", "slope0", "slope1")
