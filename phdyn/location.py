@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phdyn.inside import Inside, Part
-from phdyn.search import EPS, Floats, Rows, roots
+from phdyn.search import EPS, Floats, Rows
 
 if TYPE_CHECKING:
     from phdyn.crossing.watch import Watch
@@ -165,25 +165,3 @@ def _moved(inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
     if len(short):
         moved.put(short, inside.nudged(part.take(short), dt[short], rows[short]))
     return moved
-
-
-def on_own_steps(watch: Watch, inside: Inside, rows: Rows) -> tuple[Floats, Part, Floats]:
-    """Locate end crossings at which corrections met a minimum of V on the way: by bracketing on the method's own partial steps.
-
-    It happens where a method of low order takes so coarse a step that its partial steps and the cubic disagree.
-    """
-    ids = inside.ids[rows]
-
-    def above(theta: Floats, some: Rows) -> Floats:
-        if inside.own_track:  # the same place, for a value of V
-            return watch.heights(inside, theta, rows[some])
-        return watch.residual(inside, inside.until(theta, rows[some]), rows[some])
-
-    level = watch.levels(ids)
-    zero, one = np.zeros(len(rows)), np.ones(len(rows))
-    theta = roots(above, zero, one, inside.V0[rows] - level, inside.V1[rows] - level)
-    part = inside.end().take(rows)
-    within = np.flatnonzero(theta < 1.0)
-    if len(within):
-        part.put(within, inside.until(theta[within], rows[within]))
-    return theta, part, watch.residual(inside, part, rows)

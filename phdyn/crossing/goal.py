@@ -17,7 +17,7 @@ from phdyn.crossing.watch import ONE, Watch, signs
 from phdyn.errors import ArgumentError
 from phdyn.events import LossGoal
 from phdyn.inside import Inside, Part
-from phdyn.location import Located, cubic_root, on_own_steps, refine
+from phdyn.location import Located, cubic_root, refine
 from phdyn.methods.stepping import Step
 from phdyn.motion import Knot, Motion
 from phdyn.search import Floats, Known, Rows, lowest_inside, roots
@@ -163,12 +163,8 @@ class GoalWatch(Watch):
         return 2 if inside.own_track else 3
 
     def heights(self, inside: Inside, theta: Floats, rows: Rows) -> Floats:
-        """See Watch."""
+        """Return V above the goal on the path."""
         return inside.heights(theta, rows) - self.level[inside.ids[rows]]
-
-    def levels(self, ids: Rows) -> Floats:
-        """See Watch."""
-        return self.level[ids]
 
     # --- detection ------------------------------------------------------------------------------------------------------------
     def suspects(self, step: Step) -> bool:
@@ -247,9 +243,28 @@ class GoalWatch(Watch):
         theta, part, g = refine(self, inside, rows, theta, np.zeros(len(rows)))
         far = np.flatnonzero(np.abs(g) > _CLOSE * np.abs(self.level[inside.ids[rows]]))
         if len(far):
-            theta[far], own, g[far] = on_own_steps(self, inside, rows[far])
+            theta[far], own, g[far] = self._on_own_steps(inside, rows[far])
             part.put(far, own)
         located.enter(rows, theta, part, g, np.abs(g) > self.rounding(inside.ids[rows]))
+
+    def _on_own_steps(self, inside: Inside, rows: Rows) -> tuple[Floats, Part, Floats]:
+        """Locate end crossings at which corrections met a minimum of V on the way: by bracketing on the method's own partial steps.
+
+        It happens where a method of low order takes so coarse a step that its partial steps and the cubic disagree.
+        """
+
+        def above(theta: Floats, some: Rows) -> Floats:
+            if inside.own_track:  # the same place, for a value of V
+                return self.heights(inside, theta, rows[some])
+            return self.residual(inside, inside.until(theta, rows[some]), rows[some])
+
+        level = self.level[inside.ids[rows]]
+        theta = roots(above, np.zeros(len(rows)), np.ones(len(rows)), inside.V0[rows] - level, inside.V1[rows] - level)
+        part = inside.end().take(rows)
+        within = np.flatnonzero(theta < 1.0)
+        if len(within):
+            part.put(within, inside.until(theta[within], rows[within]))
+        return theta, part, self.residual(inside, part, rows)
 
     def _locate_dips(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
         """Locate where V falls to the goal at or before a minimum inside."""

@@ -167,14 +167,6 @@ class Watch:
         """Return how many corrections may be spent: with the partial step, the gradients are those of a step and three."""
         return 4
 
-    def heights(self, inside: Inside, theta: Floats, rows: Rows) -> Floats:
-        """Return V above the goal on the path."""
-        raise TypeError("only a goal has heights")
-
-    def levels(self, ids: Rows) -> Floats:
-        """Return the goals."""
-        raise TypeError("only a goal has a level")
-
     # --- detection and location -----------------------------------------------------------------------------------------------
     def allowed(self, sign: Any) -> Any:
         """Say whether a change to this sign counts."""
