@@ -7,6 +7,7 @@ corrections) goes through here, and is the same for one trajectory and for many.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Inside:
     ----------
     ids : (k,) array
         Which trajectories of the run the rows are.
-    t0, h, V0, V1, T0, T1, d0, d1, slope0, slope1 : (k,) arrays
+    t0, h, V0, V1, d0, d1 : (k,) arrays
         As in Step.
     """
 
@@ -112,16 +113,12 @@ class Inside:
     h: Floats
     V0: Floats
     V1: Floats
-    T0: Floats
-    T1: Floats
     d0: Floats
     d1: Floats
-    slope0: Floats
-    slope1: Floats
 
     def __init__(self, step: Step, ids: Rows) -> None:
         self.step, self.ids, self.motion = step, ids, step.motion
-        for name in ("t0", "h", "V0", "V1", "T0", "T1", "d0", "d1", "slope0", "slope1"):
+        for name in ("t0", "h", "V0", "V1", "d0", "d1"):
             setattr(self, name, numbers(getattr(step, name), len(ids)))
 
     @property
@@ -133,6 +130,18 @@ class Inside:
     def has_split(self) -> bool:
         """Whether ends can be moved by short steps of Strang's splitting."""
         return self.motion.has_split
+
+    @cached_property
+    def slope1(self) -> Floats:
+        """Return dV/dt at the end of the step, along the path on which heights are taken."""
+        return numbers(self.step.own_rate(self.step.h, self.step.g1), len(self.ids)) if self.own_track else self.d1
+
+    def slope(self, part: Part, rows: Rows) -> Floats:
+        """Return the same at the ends of partial steps."""
+        if not self.own_track:
+            return part.d
+        step, (_, knot) = self._of(rows), self.knots(part, rows)
+        return numbers(step.own_rate(knot.t - step.t0, knot.g), len(rows))
 
     def end(self) -> Part:
         """Return the end of the step."""

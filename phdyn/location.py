@@ -87,7 +87,8 @@ def refine(watch: Watch, inside: Inside, rows: Rows, theta: Floats, after: Float
     """Take the method's own steps to estimated roots, and move their ends onto the guard.
 
     One partial step of the method, then corrections by the guard's rate: short steps of Strang's splitting for a heavy ball, the method's
-    own partial steps otherwise. A touch (V still above the goal at its minimum) is accepted with its residual.
+    own partial steps where these cost no more or there is no other. A touch (V still above the goal at its minimum) is accepted with its
+    residual.
 
     Returns
     -------
@@ -155,7 +156,7 @@ def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats,
 def _moved(inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
     """Return partial steps with their ends moved by dt."""
     h, t0 = inside.h[rows], inside.t0[rows]
-    long = np.abs(dt) > _SHORT * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
+    long = np.abs(dt) > _SHORT * np.abs(h) if inside.has_split and not inside.own_track else np.ones(len(rows), dtype=bool)
     if not long.any():
         return inside.nudged(part, dt, rows)
     moved = part.take(np.arange(len(rows)))

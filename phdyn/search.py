@@ -170,6 +170,8 @@ _GRID = np.linspace(0.0, 1.0, 33)
 _ROUNDS = 6
 _ENOUGH = 5
 """Data from which on a polynomial's error tells something about the next one's."""
+_BESIDE = 0.05
+"""Nearer than this share of the step to a place that is known, what a polynomial gets wrong falls with the distance."""
 _NEAR = 1e-4
 """Two places closer than this share of the step tell a polynomial nothing that rounding does not."""
 
@@ -177,11 +179,9 @@ _NEAR = 1e-4
 class Known:
     """What is known of a height f(theta) over a step, and the polynomial through it; one row a trajectory."""
 
-    def __init__(self, f0: Floats, f1: Floats, d0: Floats, d1: Floats | None) -> None:
+    def __init__(self, f0: Floats, f1: Floats, d0: Floats, d1: Floats) -> None:
         zero, one = np.zeros_like(f0), np.ones_like(f0)
-        self.places = [zero, one, zero] if d1 is None else [zero, one, zero, one]
-        self.slopes = [False, False, True] if d1 is None else [False, False, True, True]
-        self.data = [f0, f1, d0] if d1 is None else [f0, f1, d0, d1]
+        self.places, self.slopes, self.data = [zero, one, zero, one], [False, False, True, True], [f0, f1, d0, d1]
 
     def add(self, theta: Floats, f: Floats) -> None:
         """Enter values."""
@@ -258,17 +258,17 @@ def lowest_inside(function: Function, known: Known, low: Floats, samples: int = 
         if not len(keep):
             return found.theta, found.height
         open_, known = open_[keep], known.take(keep)
-    rises = len(known.data) > 3  # otherwise nothing tells yet whether the height rises or falls at the end, and one look beside it must
-    next_, least = known.lowest(low[open_], np.ones(len(open_)) if rises else 1 - (1 - low[open_]) / 16)
-    wrong, doubtful = np.zeros(len(open_)), []
+    next_, least = known.lowest(low[open_], np.ones(len(open_)))
+    doubtful = []
     for _ in range(_ROUNDS):
         f = found.look(function, next_, open_)
         known.add(next_, f)
-        crowded = np.minimum.reduce([np.abs(known.places[k] - next_) for k in range(len(known.places) - 1)]) < _NEAR
-        # a place that is known tells nothing of what the polynomial gets wrong elsewhere
+        apart = np.minimum.reduce([np.abs(known.places[k] - next_) for k in range(len(known.places) - 1)])
+        wrong = np.abs(f - least) * np.maximum(1.0, _BESIDE / np.maximum(apart, EPS))
+        crowded = apart < _NEAR  # another place as near tells nothing
         doubtful.append(open_[crowded & (f > 0) & (np.minimum(least, found.height[open_]) <= 2 * wrong)])
         keep = np.flatnonzero((f > 0) & ~crowded)
-        open_, known, wrong = open_[keep], known.take(keep), np.abs(f - least)[keep]
+        open_, known, wrong = open_[keep], known.take(keep), wrong[keep]
         if not len(open_):
             break
         next_, least = known.lowest(low[open_], np.ones(len(open_)))

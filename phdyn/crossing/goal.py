@@ -31,6 +31,9 @@ _CLOSE = 1e-6
 _WRONG = 0.1
 """By how much of its parts' sizes the change of V over a step may differ from the trapezoid of its end slopes."""
 
+_DOUBT = 0.04
+"""The same share above which a minimum that the end slopes tell of may lie deeper, and elsewhere, than they tell."""
+
 _MOST = 0.4
 """Share of rows above which it is cheaper to test all than to take those that are watched."""
 
@@ -151,7 +154,7 @@ class GoalWatch(Watch):
     def rate(self, inside: Inside, part: Part, rows: Rows, slope: Any) -> tuple[Floats, Floats, Any]:
         """See Watch; dV/dt is free, and its change is that of the parabola through what it is at both ends and here."""
         h, s = inside.h[rows], part.t - inside.t0[rows]
-        d, d0, d1 = part.d, inside.d0[rows], inside.d1[rows]
+        d, d0, d1 = inside.slope(part, rows), inside.d0[rows], inside.slope1[rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             left, right = (d - d0) / s, (d1 - d) / (h - s)
             bend = left + (right - left) * s / h
@@ -239,7 +242,7 @@ class GoalWatch(Watch):
     def _locate_ends(self, inside: Inside, rows: Rows, f0: Floats, f1: Floats, located: Located) -> None:
         """Locate where V falls to the goal between the ends."""
         h = inside.h[rows]
-        theta = cubic_root(f0, f1, h * inside.d0[rows], h * inside.d1[rows])
+        theta = cubic_root(f0, f1, h * inside.d0[rows], h * inside.slope1[rows])
         theta, part, g = refine(self, inside, rows, theta, np.zeros(len(rows)))
         far = np.flatnonzero(np.abs(g) > _CLOSE * np.abs(self.level[inside.ids[rows]]))
         if len(far):
@@ -298,19 +301,20 @@ class GoalWatch(Watch):
         """Return where ``sign`` times V above the goal is lowest inside, and how low."""
         h = inside.h[rows]
         level = self.level[inside.ids[rows]]
-        fall0, fall1 = h * inside.d0[rows], h * inside.d1[rows]
+        fall0, fall1 = h * inside.d0[rows], h * inside.slope1[rows]
         theta, height = np.empty(len(rows)), np.empty(len(rows))
-        coarse = unresolved(fall0, fall1, inside.V1[rows] - inside.V0[rows]) | crested(sign, fall0, fall1)
-        for some, samples in ((np.flatnonzero(~coarse), 0), (np.flatnonzero(coarse), _SAMPLES)):
-            if not len(some):
-                continue
+        change = inside.V1[rows] - inside.V0[rows]
+        samples = np.where(unresolved(fall0, fall1, change, _DOUBT), 1, 0)
+        samples[unresolved(fall0, fall1, change) | crested(sign, fall0, fall1)] = _SAMPLES
+        for count in np.unique(samples).tolist():
+            some = np.flatnonzero(samples == count)
 
             def looked(places: Floats, which: Rows, some: Rows = some) -> Floats:
                 return function(places, some[which])  # type: ignore[no-any-return]
 
-            ends = (sign * (inside.V0[rows] - level)[some], sign * (inside.V1[rows] - level)[some], sign * fall0[some])
-            known = Known(*ends, None if inside.own_track else sign * fall1[some])
-            theta[some], height[some] = lowest_inside(looked, known, after[some], samples)
+            ends = (inside.V0[rows] - level, inside.V1[rows] - level, fall0, fall1)
+            known = Known(*(sign * end[some] for end in ends))
+            theta[some], height[some] = lowest_inside(looked, known, after[some], count)
         return theta, height
 
     def _enter_roots(
@@ -392,7 +396,7 @@ def may_rise(step: Step, level: Any) -> Any:
 def _reach(step: Step) -> Any:
     """Return how far V is let come in a step: on straight lines with twice the mean slope, and farther where the ends do not explain it."""
     h = step.t1 - step.t0
-    coarse = unresolved(h * step.d0, h * step.d1, step.V1 - step.V0)
+    coarse = unresolved(h * step.d0, h * step.d1, step.V1 - step.V0, _DOUBT)
     speed = (step.T0**0.5 + step.T1**0.5) * step.motion.quickness
     return (0.25 + 0.75 * coarse) * abs(h) * speed * (step.slope0**0.5 + step.slope1**0.5)
 
@@ -402,6 +406,6 @@ def crested(sign: float, fall0: Any, fall1: Any) -> Any:
     return (sign > 0) & (fall0 > 0) & (fall1 < 0)
 
 
-def unresolved(fall0: Any, fall1: Any, change: Any) -> Any:
-    """Say whether the change of V over a step differs from the trapezoid of its end slopes by a tenth of their sizes."""
-    return abs(change - 0.5 * (fall0 + fall1)) > _WRONG * (abs(fall0) + abs(fall1) + abs(change))
+def unresolved(fall0: Any, fall1: Any, change: Any, share: float = _WRONG) -> Any:
+    """Say whether the change of V over a step differs from the trapezoid of its end slopes by a share of their sizes."""
+    return abs(change - 0.5 * (fall0 + fall1)) > share * (abs(fall0) + abs(fall1) + abs(change))

@@ -26,6 +26,10 @@ _GAUSS_NODES = 0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0]
 _GAUSS_WEIGHTS = 0.5 * np.polynomial.legendre.leggauss(4)[1]
 
 
+_NEARBY = 1e-4
+"""Share of a step to either side of a place at which its path's slope is taken: an error of about 1e-8 of it."""
+
+
 @dataclass(frozen=True)
 class Control:
     """How a run steps.
@@ -193,6 +197,11 @@ class Step:
 
     def _own_position(self, tau: Any) -> Array:
         raise TypeError("a step knows its path")
+
+    def own_rate(self, tau: Any, g: Array) -> Any:
+        """Return dV/dt at time tau along the method's own path, from the gradient there: the path's slope costs no gradient."""
+        nearby, position = _NEARBY * self.h, self._own_position
+        return self.motion.vectors.dot(g, position(tau + nearby) - position(tau - nearby)) / (2 * nearby)
 
     def _push(self) -> tuple[Knot, Array, Array | None]:
         """Return the start of a heavy ball's step, its gradient, and the input there: computed once a step."""
