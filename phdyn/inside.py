@@ -7,7 +7,6 @@ corrections) goes through here, and is the same for one trajectory and for many.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,14 +126,24 @@ class Inside:
         return self.step.own_track
 
     @property
+    def short(self) -> float:
+        """Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step.
+
+        A method of one stage pays as little for that as for a Strang step, which would leave its own path.
+        """
+        return 1e-3 if self.own_track else 0.25
+
+    @property
     def has_split(self) -> bool:
         """Whether ends can be moved by short steps of Strang's splitting."""
         return self.motion.has_split
 
-    @cached_property
-    def slope1(self) -> Floats:
+    def end_slope(self, rows: Rows) -> Floats:
         """Return dV/dt at the end of the step, along the path on which heights are taken."""
-        return numbers(self.step.own_rate(self.step.h, self.step.g1), len(self.ids)) if self.own_track else self.d1
+        if not self.own_track:
+            return self.d1[rows]
+        step = self._of(rows)
+        return numbers(step.own_rate(step.h, step.g1), len(rows))
 
     def slope(self, part: Part, rows: Rows) -> Floats:
         """Return the same at the ends of partial steps."""

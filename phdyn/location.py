@@ -15,9 +15,6 @@ from phdyn.search import EPS, Floats, Rows
 if TYPE_CHECKING:
     from phdyn.crossing.watch import Watch
 
-_SHORT = 0.25
-"""Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step."""
-
 _BEFORE_END = float(np.nextafter(1.0, 0.0))
 
 
@@ -156,7 +153,7 @@ def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats,
 def _moved(inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
     """Return partial steps with their ends moved by dt."""
     h, t0 = inside.h[rows], inside.t0[rows]
-    long = np.abs(dt) > _SHORT * np.abs(h) if inside.has_split and not inside.own_track else np.ones(len(rows), dtype=bool)
+    long = np.abs(dt) > inside.short * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
     if not long.any():
         return inside.nudged(part, dt, rows)
     moved = part.take(np.arange(len(rows)))

@@ -264,7 +264,7 @@ def lowest_inside(function: Function, known: Known, low: Floats, samples: int = 
         f = found.look(function, next_, open_)
         known.add(next_, f)
         apart = np.minimum.reduce([np.abs(known.places[k] - next_) for k in range(len(known.places) - 1)])
-        wrong = np.abs(f - least) * np.maximum(1.0, _BESIDE / np.maximum(apart, EPS))
+        wrong = np.abs(f - least) * np.maximum(1.0, _BESIDE / np.maximum(apart, _NEAR))
         crowded = apart < _NEAR  # another place as near tells nothing
         doubtful.append(open_[crowded & (f > 0) & (np.minimum(least, found.height[open_]) <= 2 * wrong)])
         keep = np.flatnonzero((f > 0) & ~crowded)

@@ -37,6 +37,15 @@ _DOUBT = 0.04
 _MOST = 0.4
 """Share of rows above which it is cheaper to test all than to take those that are watched."""
 
+_SHALLOW = 0.02
+"""Share of a dip's depth by which an interpolant's minimum may miss that of the method's own path."""
+
+_NEARBY, _NUDGE = 0.1, 1e-3
+"""Shares of a step: within which the minimum of the own path is taken to lie, and by which to go on where that is not so."""
+
+_GRAZE, _ROUNDING = 1e-3, 1e-9
+"""A dip that reaches the goal on the interpolant, and on the own path to this share of the goal (or of its depth), is a touch."""
+
 _NEARER = 1e-6
 """An approach is closer than the one before if it is so by this share."""
 
@@ -152,9 +161,16 @@ class GoalWatch(Watch):
         return part.V - self.level[inside.ids[rows]]
 
     def rate(self, inside: Inside, part: Part, rows: Rows, slope: Any) -> tuple[Floats, Floats, Any]:
-        """See Watch; dV/dt is free, and its change is that of the parabola through what it is at both ends and here."""
+        """See Watch; dV/dt is free (where a step of the own path is to come, along that path), and its change that of a parabola.
+
+        The parabola is through what it is at both ends and here.
+        """
         h, s = inside.h[rows], part.t - inside.t0[rows]
-        d, d0, d1 = inside.slope(part, rows), inside.d0[rows], inside.slope1[rows]
+        d, d0, d1 = part.d, inside.d0[rows], inside.d1[rows]
+        if inside.own_track:
+            far = np.abs(self.residual(inside, part, rows)) > inside.short * np.abs(h * d)
+            if far.any():
+                d, d1 = np.where(far, inside.slope(part, rows), d), np.where(far, inside.end_slope(rows), d1)
         with np.errstate(divide="ignore", invalid="ignore"):
             left, right = (d - d0) / s, (d1 - d) / (h - s)
             bend = left + (right - left) * s / h
@@ -242,7 +258,7 @@ class GoalWatch(Watch):
     def _locate_ends(self, inside: Inside, rows: Rows, f0: Floats, f1: Floats, located: Located) -> None:
         """Locate where V falls to the goal between the ends."""
         h = inside.h[rows]
-        theta = cubic_root(f0, f1, h * inside.d0[rows], h * inside.slope1[rows])
+        theta = cubic_root(f0, f1, h * inside.d0[rows], h * inside.end_slope(rows))
         theta, part, g = refine(self, inside, rows, theta, np.zeros(len(rows)))
         far = np.flatnonzero(np.abs(g) > _CLOSE * np.abs(self.level[inside.ids[rows]]))
         if len(far):
@@ -277,11 +293,46 @@ class GoalWatch(Watch):
 
         theta, height = self._extremum(inside, rows, after, above, 1.0)
         ids = inside.ids[rows]
-        self.dip[ids], self.dip_time[ids] = height + self.level[ids], inside.t0[rows] + theta * inside.h[rows]
+        deep, shallow = height <= 0, np.zeros(len(rows), dtype=bool)
+        if inside.has_split and not inside.own_track:
+            depth = np.minimum(inside.V0[rows], inside.V1[rows]) - self.level[ids] - height
+            shallow = np.abs(height) <= _SHALLOW * depth
         self.heading = float(np.sign(inside.h[0]))
-        hit = np.flatnonzero(height <= 0)
+        some = np.flatnonzero(shallow)
+        if len(some):
+            hit, first, theta[some], height[some] = self._on_own_path(inside, rows[some], after[some], theta[some], height[some])
+            self._enter(inside, rows[some[hit]], first[hit], after[some[hit]], located)
+        self.dip[ids], self.dip_time[ids] = height + self.level[ids], inside.t0[rows] + theta * inside.h[rows]
+        hit = np.flatnonzero(deep & ~shallow)
         if len(hit):
             self._enter_roots(inside, rows[hit], after[hit], theta[hit], height[hit], located)
+
+    def _on_own_path(
+        self, inside: Inside, rows: Rows, after: Floats, theta: Floats, height: Floats
+    ) -> tuple[Any, Floats, Floats, Floats]:
+        """Look for the minima of V on the method's own path, where the interpolant's are too near the goal to tell: three partial steps.
+
+        Returns
+        -------
+        hit, first, theta, height
+            Which rows reach the goal (``_GRAZE``), about where they do so first, and where the minima are and how high.
+        """
+        h, level = inside.h[rows], self.level[inside.ids[rows]]
+        place, lowest = np.array(theta), np.full(len(rows), np.inf)
+        before: Part | None = None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for _ in range(3):
+                part = inside.until(place, rows)
+                g = self.residual(inside, part, rows)
+                bend = self.rate(inside, part, rows, None)[1] if before is None else (part.d - before.d) / (part.t - before.t)
+                way = -part.d / (bend * h)
+                good = (bend > 0) & (np.abs(way) < _NEARBY)
+                lowest = np.minimum(np.minimum(lowest, g), np.where(good, g - 0.5 * part.d**2 / bend, g))
+                place, before = np.clip(np.where(good, place + way, place + _NUDGE), np.maximum(after, _NUDGE), 1.0 - _NUDGE), part
+            back = np.sqrt(np.maximum(-2 * lowest / bend, 0.0)) / np.abs(h)
+        depth = np.minimum(inside.V0[rows], inside.V1[rows]) - level - lowest
+        grazes = (height <= 0) & (lowest <= np.maximum(_GRAZE * np.abs(level), _ROUNDING * depth))
+        return (lowest <= 0) | grazes, np.maximum(np.where(np.isfinite(back), place - back, place), after), place, lowest
 
     def _locate_humps(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
         """Locate where V falls to the goal after it has risen above it inside."""
@@ -301,7 +352,7 @@ class GoalWatch(Watch):
         """Return where ``sign`` times V above the goal is lowest inside, and how low."""
         h = inside.h[rows]
         level = self.level[inside.ids[rows]]
-        fall0, fall1 = h * inside.d0[rows], h * inside.slope1[rows]
+        fall0, fall1 = h * inside.d0[rows], h * inside.end_slope(rows)
         theta, height = np.empty(len(rows)), np.empty(len(rows))
         change = inside.V1[rows] - inside.V0[rows]
         samples = np.where(unresolved(fall0, fall1, change, _DOUBT), 1, 0)
@@ -335,7 +386,13 @@ class GoalWatch(Watch):
 
             theta[apart] = roots(above, low[apart], high[apart], f_low[apart], f_high[apart], 1e-10)
         theta[f_low <= 0] = low[f_low <= 0]
-        theta, part, g = refine(self, inside, rows, theta, low)
+        self._enter(inside, rows, theta, low, located)
+
+    def _enter(self, inside: Inside, rows: Rows, theta: Floats, after: Floats, located: Located) -> None:
+        """Enter the roots at estimated places."""
+        if not len(rows):
+            return
+        theta, part, g = refine(self, inside, rows, theta, after)
         located.enter(rows, theta, part, g, np.abs(g) > self.rounding(inside.ids[rows]))
 
 
