@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 
 import phdyn
 from phdyn.crossing import may_dip
@@ -230,6 +230,56 @@ def test_a_well_between_two_barriers_of_one_step_is_seen(method: str) -> None:
     assert sol.energy.potential.min() > 1.2 and len(sol.t_events[0]) == 1
     assert sol.t_events[0][0] == pytest.approx(0.126, abs=0.002)
     assert V.value(sol.y_events[0][0, :1]) == pytest.approx(0.5, rel=1e-9)
+
+
+def stepped(system: phdyn.HeavyBall, x0: list[float], method: str, t: float) -> float:
+    """V after one step of the method: its own path inside a step."""
+    sol = phdyn.simulate(system, (0.0, t), x0, method=method, step=t, record="ends", monitor=None)
+    return float(sol.energy.potential[-1])
+
+
+COARSE = 0.24 * 2 * np.pi / 1.5
+"""A quarter of the fastest period of the bowl."""
+BOWL = phdyn.HeavyBall(Quadratic([1.0, 2.25]), friction=0.1)
+METHODS_OF_ONE_STAGE = ("strang", "sgd", "conformal-euler")
+
+
+@pytest.mark.parametrize("method", METHODS_OF_ONE_STAGE)
+def test_a_coarse_crossing_lies_on_the_methods_own_path(method: str) -> None:
+    """For methods of one stage, whose own path costs nothing more; an end crossing costs no value of V."""
+    rng, located = np.random.default_rng(3), 0
+    for _ in range(40):
+        x0 = rng.normal(size=4).tolist()
+        start, end = stepped(BOWL, x0, method, 1e-9), stepped(BOWL, x0, method, COARSE)
+        if end >= start:
+            continue
+        goal = rng.uniform(end, start)
+        inside = np.array([stepped(BOWL, x0, method, share * COARSE) for share in np.linspace(0.05, 1, 20)])
+        if np.count_nonzero(np.diff(np.sign([start - goal, *(inside - goal)]))) != 1:
+            continue
+        sol = phdyn.simulate(BOWL, (0.0, COARSE), x0, method=method, step=COARSE, events=[phdyn.LossGoal(value=goal)], monitor=None)
+        root = brentq(lambda t, x0=x0, goal=goal: stepped(BOWL, x0, method, t) - goal, 1e-9, COARSE, xtol=1e-12)
+        assert sol.t_events[0] == pytest.approx([root], abs=1e-3 * COARSE)
+        located += 1
+    assert located >= 10
+
+
+@pytest.mark.parametrize("method", ["rk4", "blanes-moan-4"])
+def test_a_dip_too_shallow_for_the_interpolant_is_decided_on_the_own_path(method: str) -> None:
+    """A goal just above the own path's minimum is reached, one just below is not, whatever the interpolant between the ends makes of it."""
+    rng, decided = np.random.default_rng(8), 0
+    for _ in range(60):
+        x0 = rng.normal(size=4).tolist()
+        found = minimize_scalar(lambda t, x0=x0: stepped(BOWL, x0, method, t), bounds=(1e-3, COARSE), options={"xatol": 1e-9})
+        ends = min(stepped(BOWL, x0, method, 1e-9), stepped(BOWL, x0, method, COARSE))
+        if not (0.2 * COARSE < found.x < 0.8 * COARSE and found.fun < 0.7 * ends):
+            continue
+        for share, fires in ((1 + 2e-3, 1), (1 - 2e-3, 0)):
+            goals = [phdyn.LossGoal(value=share * found.fun)]
+            sol = phdyn.simulate(BOWL, (0.0, COARSE), x0, method=method, step=COARSE, events=goals, monitor=None)
+            assert len(sol.t_events[0]) == fires, (share, found.x / COARSE)
+        decided += 1
+    assert decided >= 5
 
 
 class Oscillators:
@@ -459,6 +509,19 @@ def test_the_cheap_test_of_all_rows_passes_whatever_the_exact_one_would(rows: li
     step.lift = lambda: turned(step, share) if share else 0.0
     step.most_lift = lambda: turned_at_most(step, share) if share else 0.0
     assert (might_turn(step) | ~may_turn(step, 1.0)).all()
+
+
+def test_a_minimum_beside_a_sample_is_not_taken_for_one_above_zero() -> None:
+    """What a polynomial gets wrong beside a place that is known says little of what it gets wrong farther off."""
+    places = np.concatenate([centre + np.array([-2e-3, -8e-4, -1e-4, 6e-5, 5e-4, 3e-3]) for centre in (0.25, 0.5, 0.75)])
+
+    def height(theta: Any, rows: Any) -> Any:
+        return np.sin(2.2 * (theta - places[rows])) ** 2 * (1 + 0.5 * np.cos(5 * theta)) - 1e-8
+
+    zero, one, every, little = np.zeros(len(places)), np.ones(len(places)), np.arange(len(places)), 1e-7
+    slopes = ((height(end + little, every) - height(end - little, every)) / (2 * little) for end in (zero, one))
+    theta, lowest = lowest_inside(height, Known(height(zero, every), height(one, every), *slopes), zero, 3)
+    assert (lowest <= 0).all(), (theta - places)[lowest > 0]
 
 
 @pytest.mark.parametrize("method", ["sgd", "conformal-euler", "strang"])

@@ -37,7 +37,7 @@ _DOUBT = 0.04
 _MOST = 0.4
 """Share of rows above which it is cheaper to test all than to take those that are watched."""
 
-_SHALLOW = 0.02
+_SHALLOW = 0.05
 """Share of a dip's depth by which an interpolant's minimum may miss that of the method's own path."""
 
 _NEARBY, _NUDGE = 0.1, 1e-3
@@ -318,7 +318,7 @@ class GoalWatch(Watch):
             Which rows reach the goal (``_GRAZE``), about where they do so first, and where the minima are and how high.
         """
         h, level = inside.h[rows], self.level[inside.ids[rows]]
-        place, lowest = np.array(theta), np.full(len(rows), np.inf)
+        place, lowest, turn = np.array(theta), np.full(len(rows), np.inf), height
         before: Part | None = None
         with np.errstate(divide="ignore", invalid="ignore"):
             for _ in range(3):
@@ -327,8 +327,9 @@ class GoalWatch(Watch):
                 bend = self.rate(inside, part, rows, None)[1] if before is None else (part.d - before.d) / (part.t - before.t)
                 way = -part.d / (bend * h)
                 good = (bend > 0) & (np.abs(way) < _NEARBY)
-                lowest = np.minimum(np.minimum(lowest, g), np.where(good, g - 0.5 * part.d**2 / bend, g))
+                lowest, turn = np.minimum(lowest, g), np.where(good, g - 0.5 * part.d**2 / bend, np.inf)
                 place, before = np.clip(np.where(good, place + way, place + _NUDGE), np.maximum(after, _NUDGE), 1.0 - _NUDGE), part
+            lowest = np.minimum(lowest, turn)  # of the last step alone, which is near the minimum
             back = np.sqrt(np.maximum(-2 * lowest / bend, 0.0)) / np.abs(h)
         depth = np.minimum(inside.V0[rows], inside.V1[rows]) - level - lowest
         grazes = (height <= 0) & (lowest <= np.maximum(_GRAZE * np.abs(level), _ROUNDING * depth))
