@@ -514,7 +514,8 @@ def test_the_cheap_test_of_all_rows_passes_whatever_the_exact_one_would(rows: li
 def test_a_minimum_beside_a_sample_is_not_taken_for_one_above_zero() -> None:
     """What a polynomial gets wrong beside a place that is known says little of what it gets wrong farther off."""
     place = np.array([0.25452150521, 0.49786868135, 0.49860426492, 0.24446590981])
-    width, depth = np.array([2.208136371, 2.153992458, 4.315978717, 2.022651020]), np.array([1.32666e-7, 1.199366e-5, 1.491726e-5, 3.459459e-6])
+    width = np.array([2.208136371, 2.153992458, 4.315978717, 2.022651020])
+    depth = np.array([1.32666e-7, 1.199366e-5, 1.491726e-5, 3.459459e-6])
     skew = np.array([0.371653469, 0.993229082, 0.607307097, -0.412797007])
 
     def height(theta: Any, rows: Any) -> Any:
