@@ -17,6 +17,7 @@ from phdyn.closing import FIRST_LOOK, Violated, frozen, not_reached, too_many, w
 from phdyn.crossing import GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
+from phdyn.events import same_event
 from phdyn.inside import ManyInside, Part
 from phdyn.interruption import Interruption
 from phdyn.kept import Event, Kept, near_misses
@@ -60,6 +61,7 @@ class Ensemble:
         self.ids: Any = slice(None)
         self.names: list[str] = list(plan.modes)
         self.knot: Any = self.motion.knot(plan.t0, x0)
+        self.motion.calm = np.abs(self.knot.V) + self.knot.T
         self.mode = np.zeros(count, dtype=np.intp)
         self.entered = np.full(count, plan.t0)
         self.reference = np.array(self.knot.V, dtype=np.float64)
@@ -577,10 +579,10 @@ class Ensemble:
             if other.transition is None or other.source != edge.target:
                 continue
             places = places[self._started(other, ids[places], part.take(places))]
-            known = [one for one in fired if one.event is other.event]
+            known = [one for one in fired if same_event(one.event, other.event)]
             if known:
                 other.hold(ids[places], known[-1].side[ids[places]])
-            if isinstance(other, GoalWatch) and other.event is not fired[-1].event:
+            if isinstance(other, GoalWatch) and not same_event(other.event, fired[-1].event):
                 below = other.side[ids[places]] <= 0
                 if below.any():
                     other.fired[ids[places[below]]] += 1
@@ -645,6 +647,7 @@ class Ensemble:
             for place, what in zip(kept[bad], _not_finite(step, np.flatnonzero(bad)), strict=True):
                 stop(np.array([place]), -2, what)
             kept, step = kept[~bad], step.take(np.flatnonzero(~bad))
+        step.hold()
         self.nsteps[ids[kept]] += 1
         self.cuts += 1
 

@@ -8,7 +8,7 @@ the run) and ``direction`` (the sign with which the value crosses zero; 0: eithe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 from functools import partial
 from importlib import import_module
 from numbers import Real
@@ -57,6 +57,13 @@ def __getattr__(name: str) -> Any:
 
 Event = Any
 """A LossGoal, a Guard, a Stagnation, a Budget, or scipy's ``event(t, x)``."""
+
+
+def same_event(one: Any, other: Any) -> bool:
+    """Say whether two events are one: the same object, or equal in all that makes them (goals of each trajectory are arrays)."""
+    if one is other or type(one) is not type(other) or not is_dataclass(one):
+        return one is other
+    return all(np.array_equal(getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
 
 
 @dataclass(frozen=True)

@@ -126,14 +126,6 @@ class Inside:
         return self.step.own_track
 
     @property
-    def short(self) -> float:
-        """Corrections shorter than this share of the step are Strang steps from the located state; longer ones a new partial step.
-
-        A method of one stage pays as little for that as for a Strang step, which would leave its own path.
-        """
-        return 1e-3 if self.own_track else 0.25
-
-    @property
     def has_split(self) -> bool:
         """Whether ends can be moved by short steps of Strang's splitting."""
         return self.motion.has_split

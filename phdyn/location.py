@@ -15,6 +15,9 @@ from phdyn.search import EPS, Floats, Rows
 if TYPE_CHECKING:
     from phdyn.crossing.watch import Watch
 
+_APART, _BEYOND = 1e-6, 1e-9
+"""Fractions of a step nearer than the one to the root before, or farther than the other beyond the step's end, are not moved to."""
+
 _BEFORE_END = float(np.nextafter(1.0, 0.0))
 
 
@@ -108,7 +111,7 @@ def refine(watch: Watch, inside: Inside, rows: Rows, theta: Floats, after: Float
             break
         if len(moving) < len(go):
             go, dt, now = go[moving], dt[moving], now.take(moving)
-        moved = _moved(inside, now, dt, rows[go])
+        moved = _moved(watch, inside, now, dt, rows[go])
         g_moved = watch.residual(inside, moved, rows[go])
         if slopes is not None:  # the method's own rate of the guard instead of the path's: a secant
             slopes[go] = (g_moved - g[go]) / dt
@@ -146,14 +149,16 @@ def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats,
         dt = np.where(turn > 0.0, 2.0 * dt / (1.0 + np.sqrt(np.maximum(turn, 0.0))), dt)
     tiny = np.abs(dt) <= 4 * EPS * np.maximum(np.abs(part.t), np.abs(h))
     still = (np.abs(g) <= watch.rounding(inside.ids[rows])) | touched | ~np.isfinite(dt) | tiny
-    forward = np.sign(h) * (part.t + dt - (t0 + after * h)) > 0
-    return np.where(still | ~forward, 0.0, dt)
+    place = (part.t + dt - t0) / h
+    within = (place > after + _APART * (after > 0)) & (place <= 1 + _BEYOND)
+    dt = np.where(place > 1, inside.step_end()[rows] - part.t, dt)
+    return np.where(still | ~within, 0.0, dt)
 
 
-def _moved(inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
+def _moved(watch: Watch, inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
     """Return partial steps with their ends moved by dt."""
     h, t0 = inside.h[rows], inside.t0[rows]
-    long = np.abs(dt) > inside.short * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
+    long = np.abs(dt) > watch.short(inside) * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
     if not long.any():
         return inside.nudged(part, dt, rows)
     moved = part.take(np.arange(len(rows)))

@@ -92,6 +92,8 @@ class Motion:
         What was evaluated, and the budget; motions of some rows share it.
     ids : (k,) int array or None
         Which trajectories of the run the rows are; None for a run of one.
+    calm : float, (k,) array or None
+        ``|V| + T`` at the start of the run; a method may ask whether energies burst.
     modes : (k,) int array or None
         The mode of each row, an index into ``list(system.laws)``; changed by ``set_modes`` alone.
     """
@@ -116,6 +118,7 @@ class Motion:
         self.ids = None if batch is None else np.arange(batch)
         self.modes = None if batch is None else np.zeros(batch, dtype=np.intp)
         self.every: Any = slice(None)
+        self.calm: Any = None
         self.at_home = False
         self._first: tuple[Any, Array] | None = None
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
@@ -235,6 +238,8 @@ class Motion:
         rows = np.asarray(rows, dtype=np.intp)
         part.ids, part.modes, part._first = self.ids[rows], self.modes[rows], None
         part.every = part.ids
+        if self.calm is not None:
+            part.calm = self.calm[rows]
         return part
 
     # --- what methods use -----------------------------------------------------------------------------------------------------

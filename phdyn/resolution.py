@@ -113,7 +113,8 @@ class Resolution:
             own = self.located[k].part.take(rows[mine])
             if part is None:
                 part = own if len(mine) == len(rows) else self.located[k].part.take(rows)
-            part.put(mine, own)
+            if part is not own:
+                part.put(mine, own)
         if part is None:
             raise TypeError("no row is cut")
         return part

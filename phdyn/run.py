@@ -13,6 +13,7 @@ from phdyn.closing import FIRST_LOOK, Violated, frozen, not_reached, too_many, w
 from phdyn.crossing import ONE, GoalWatch, Watch, watch
 from phdyn.energy import Account, EnergyBalance, Sums
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
+from phdyn.events import same_event
 from phdyn.inside import CutStep, OneInside, Part
 from phdyn.interruption import Interruption
 from phdyn.methods.stepping import Step
@@ -42,6 +43,8 @@ class Run:
         self.mode = plan.first_mode if before is None else before.mode
         self.entered = t0 if before is None else before.entered
         self.knot = motion.knot(t0, x0)
+        for member in motion.members:
+            member.calm = abs(self.knot.V) + self.knot.T
         self.reference = self.knot.V if before is None else before.reference
         self.event_times: list[list[float]] = [[] for _ in plan.events]
         self.event_states: list[list[Any]] = [[] for _ in plan.events]
@@ -245,7 +248,7 @@ class Run:
             self.looked *= 2
             self._look()
         self.progress.show(self.nsteps, step.t1, step.V1, step.V1 + step.T1, self.mode)
-        if self.nsteps >= self.plan.max_steps and (self.plan.t_end - step.t1) * (self.plan.t_end - self.plan.t0) > 0:
+        if not self.done and self.nsteps >= self.plan.max_steps and (self.plan.t_end - step.t1) * (self.plan.t_end - self.plan.t0) > 0:
             raise Halt(-3, f"the budget of max_steps={self.plan.max_steps} steps is spent at t = {step.t1:.6g}")
         self.attention = self._attend()
 
@@ -294,13 +297,13 @@ class Run:
     def _cut(self, one: Watch, step: Step, part: Part, *, whole: bool) -> None:
         """End a step at an event, then switch the mode or end the run."""
         knot = part.one()
-        self._accept(step if whole else CutStep(step, knot, float(part.dissipated[0]), float(part.supplied[0])))
-        self.knot, self.last = knot, None
         if one.transition is None:
             self.done, self.status = True, 1
             self.message = f"event '{one.name}' ended the run at t = {knot.t:.6g}"
-            return
-        self._switch(one)
+        self._accept(step if whole else CutStep(step, knot, float(part.dissipated[0]), float(part.supplied[0])))
+        self.knot, self.last = knot, None
+        if not self.done:
+            self._switch(one)
 
     def _switch(self, one: Watch) -> None:
         """Go over to the next mode; a goal that is met there already fires at once, and so on."""
@@ -389,14 +392,14 @@ class Run:
         for other in self.active:
             if other in known:
                 continue
-            side = next((int(one.side[0]) for one in reversed(fired) if one.event is other.event), None)
+            side = next((int(one.side[0]) for one in reversed(fired) if same_event(one.event, other.event)), None)
             if side is not None and jumped:
                 other.land(self.motion, self.knot, ONE)
                 continue
             other.start(self.motion, self.knot, ONE)
             if side is not None:
                 other.hold(ONE, side)
-            led_here = bool(fired) and other.event is fired[-1].event
+            led_here = bool(fired) and same_event(other.event, fired[-1].event)
             if isinstance(other, GoalWatch) and other.transition is not None and other.side[0] <= 0 and not led_here:
                 other.fired[0] += 1
                 return other

@@ -168,7 +168,7 @@ class GoalWatch(Watch):
         h, s = inside.h[rows], part.t - inside.t0[rows]
         d, d0, d1 = part.d, inside.d0[rows], inside.d1[rows]
         if inside.own_track:
-            far = np.abs(self.residual(inside, part, rows)) > inside.short * np.abs(h * d)
+            far = np.abs(self.residual(inside, part, rows)) > self.short(inside) * np.abs(h * d)
             if far.any():
                 d, d1 = np.where(far, inside.slope(part, rows), d), np.where(far, inside.end_slope(rows), d1)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -176,6 +176,10 @@ class GoalWatch(Watch):
             bend = left + (right - left) * s / h
         bend = np.where(np.isfinite(bend), bend, 0.0)
         return d, bend, d * np.sign(h) >= 0
+
+    def short(self, inside: Inside) -> float:
+        """See Watch; a method of one stage pays as little for a partial step, which does not leave its own path."""
+        return 1e-3 if inside.own_track else super().short(inside)
 
     def corrections(self, inside: Inside) -> int:
         """See Watch; a method of one stage has spent one on the start of its step."""

@@ -163,6 +163,10 @@ class Watch:
         """Return the guard's first and second derivative in time at the ends of partial steps, and whether it is only touched there."""
         return slope, np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
 
+    def short(self, inside: Inside) -> float:
+        """Return the share of a step below which a correction is a Strang step from the located state, not a new partial step."""
+        return 0.25
+
     def corrections(self, inside: Inside) -> int:
         """Return how many corrections may be spent: with the partial step, the gradients are those of a step and three."""
         return 4

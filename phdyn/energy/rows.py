@@ -75,9 +75,9 @@ class RowAccount(Account):
         if live is not None and live.all():
             live = None
         w, self.t = abs(t - self.t), t
-        self.postings.append(t)
         if len(self.postings) > _POSTINGS:
             self._date()
+        self.postings.append(t)
         if live is None:
             self.T, self.V = self._whole(kinetic), self._whole(potential)
         else:

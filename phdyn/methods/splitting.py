@@ -23,7 +23,8 @@ from phdyn.typing import Array, Coefficient
 from phdyn.vectors import take_rows
 
 _ALARM = 1e6
-"""A run whose energy has grown so often is bursting: its last state would drown in the rounding of what follows, and is copied."""
+"""A run whose energy has grown so often since its start is bursting: its last state would drown in the rounding of what follows, and is
+copied."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class SplittingStepper:
         self.one_stage = method.first == "kick" and len(self.drifts) == 1
         vectors = motion.vectors
         self.kicked: Array | None = None
-        self.alarm: Any = _ALARM * (abs(start.V) + start.T)
+        self.alarm: Any = _ALARM * (abs(start.V) + start.T if motion.calm is None else motion.calm)
         if len(self.drifts) == 1 and not keep_start:
             self.kicked = vectors.empty(motion.dim, x)
         else:
