@@ -14,8 +14,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
 import phdyn
-from phdyn.crossing import may_dip
-from phdyn.crossing.goal import may_turn, might_turn
+from phdyn.crossing.turning import may_dip, may_turn, might_turn
 from phdyn.events import Guard, TimeReached
 from phdyn.location import cubic_root
 from phdyn.methods import get

@@ -81,7 +81,7 @@ def test_how_a_batch_prints() -> None:
         "Solution: HeavyBall(Himmelblau, n = 2), 4 trajectories, by strang, step 0.01",
         f"  status 1    3: {singles[0].message}, ...",
         "  status 0    1: reached the end of the span, t = 3",
-        "  cost        32 / 41.5 / 305 gradients, 27 / 36.5 / 301 steps (least / median / most);"
+        f"  cost        32 / 41.5 / {max(sol.nfev for sol in singles)} gradients, 27 / 36.5 / 301 steps (least / median / most);"
         f" {sum(sol.nvev for sol in singles)} loss values and 0 rejected steps in all",
         "  switches    1 in 1 of 4 trajectories, t from 0.2294 to 0.2294",
         "  energy      4 balanced",

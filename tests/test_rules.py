@@ -475,7 +475,8 @@ def test_descent_with_bounces_conserves_its_energy_to_the_methods_order() -> Non
         for step in steps:
             sol = simulate(system, (0.0, 12.0), phdyn.at_rest([3.8, 3.8]), method=method, step=step)
             assert len(sol.switches) >= 2
-            assert np.abs(sol.switches["injected"]).max() < 2e-14  # a bounce keeps |p| to rounding
+            kept = 4 * np.finfo(float).eps * sol.energy.kinetic.max()  # a bounce keeps |p| to rounding
+            assert np.abs(sol.switches["injected"]).max() < kept
             spreads.append(np.abs(sol.energy.hamiltonian - sol.energy.hamiltonian[0]).max())
         assert orders(spreads)[0] > order - 0.6
         assert np.argmax((sol.p**2).sum(0)) == np.argmin(sol.energy.potential)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from phdyn.crossing.clock import BudgetWatch, StagnationWatch
-from phdyn.crossing.goal import GoalWatch, may_dip
+from phdyn.crossing.goal import GoalWatch
 from phdyn.crossing.guard import GuardWatch
 from phdyn.crossing.watch import ONE, Watch
 from phdyn.errors import ArgumentError
 from phdyn.events import Budget, Event, Guard, LossGoal, Stagnation
 from phdyn.motion import Motion
 
-__all__ = ["ONE", "BudgetWatch", "GoalWatch", "GuardWatch", "StagnationWatch", "Watch", "may_dip", "watch"]
+__all__ = ["ONE", "BudgetWatch", "GoalWatch", "GuardWatch", "StagnationWatch", "Watch", "watch"]
 
 
 def watch(event: Event, motion: Motion, reference: Any, *, count: int = 1, **place: Any) -> Watch:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from phdyn.crossing.goal import unresolved
 from phdyn.crossing.samples import Found, scan, turns
+from phdyn.crossing.turning import unresolved
 from phdyn.crossing.watch import Watch, signs
 from phdyn.errors import ArgumentError
 from phdyn.events import Event, Guard
@@ -376,7 +376,7 @@ class GuardWatch(Watch):
             return
         slope, multiple = self._slopes(inside, rows, crossed, theta, guard, found)
         if multiple.any():
-            self._enter_multiple(inside, rows, crossed[multiple], found, located)
+            self._enter_multiple(inside, rows, crossed[multiple], after, found, located)
             crossed, theta, slope = crossed[~multiple], theta[~multiple], slope[~multiple]
         if not len(crossed):
             return
@@ -385,12 +385,13 @@ class GuardWatch(Watch):
         kept = self._confirmed(inside, rows, crossed, after, found, theta, np.abs(g) <= _CONFIRMED * around)
         located.enter(rows[crossed[kept]], place[kept], part.take(kept), g[kept], False)
 
-    def _enter_multiple(self, inside: Inside, rows: Rows, crossed: Rows, found: Found, located: Located) -> None:
+    def _enter_multiple(self, inside: Inside, rows: Rows, crossed: Rows, after: Floats, found: Found, located: Located) -> None:
         """Enter multiple roots: their slope is zero, so they are bracketed on the method's own partial steps, where those have them.
 
-        A sample at zero, on whose both sides the guard has the same sign, was a touch.
+        Where rounding has narrowed the bracket to places past the root of the own steps, it is widened to all that comes before. A sample
+        at zero, on whose both sides the guard has the same sign, was a touch.
         """
-        rows, side = rows[crossed], found.side[crossed]
+        rows, side, since = rows[crossed], found.side[crossed], after[crossed] + _APART
         low, high = np.maximum(found.low[crossed], _APART), found.high[crossed]
 
         def own(theta: Floats, some: Rows) -> Floats:
@@ -398,6 +399,10 @@ class GuardWatch(Watch):
 
         every = np.arange(len(rows))
         f_low, f_high = own(low, every), own(high, every)
+        past = np.flatnonzero((signs(f_low) != side) & (signs(f_high) != side) & (low > since))
+        if len(past):
+            low[past] = since[past]
+            f_low[past] = own(low[past], past)
         there = np.flatnonzero((signs(f_low) == side) & (signs(f_high) != side))
         if len(there):
             theta = roots(lambda z, some: own(z, there[some]), low[there], high[there], f_low[there], f_high[there], 1e-10)
