@@ -18,7 +18,7 @@ from phdyn.inside import Inside, Part
 from phdyn.location import Located, cubic_root, refine
 from phdyn.methods.stepping import Step
 from phdyn.motion import Knot, Motion
-from phdyn.search import Floats, Known, Rows, lowest_inside, roots
+from phdyn.search import Floats, Known, Rows, lowest_inside, minima, roots
 
 _SAMPLES = 3
 """Values on the path before polynomials are trusted, where the ends of a step do not explain it."""
@@ -32,8 +32,8 @@ _MOST = 0.4
 _SHALLOW = 0.05
 """Share of a dip's depth by which an interpolant's minimum may miss that of the method's own path."""
 
-_NEARBY, _NUDGE = 0.1, 1e-3
-"""Shares of a step: within which the minimum of the own path is taken to lie, and by which to go on where that is not so."""
+_NEARBY, _FOUND, _NUDGE = 0.1, 0.02, 1e-3
+"""Shares of a step: within which the minimum of the own path is taken to lie, at the end to be found, and by which to go on otherwise."""
 
 _GRAZE, _ROUNDING = 1e-3, 1e-9
 """A dip that reaches the goal on the interpolant, and on the own path to this share of the goal (or of its depth), is a touch."""
@@ -289,29 +289,45 @@ class GoalWatch(Watch):
 
         theta, height = self._extremum(inside, rows, after, above, 1.0)
         ids = inside.ids[rows]
-        deep, shallow = height <= 0, np.zeros(len(rows), dtype=bool)
-        if inside.has_split and not inside.own_track:
-            depth = np.minimum(inside.V0[rows], inside.V1[rows]) - self.level[ids] - height
-            shallow = np.abs(height) <= _SHALLOW * depth
+        deep = height <= 0
         self.heading = float(np.sign(inside.h[0]))
-        some = np.flatnonzero(shallow)
+        some = self._shallow(inside, rows, after, theta, height, above)
         if len(some):
-            hit, first, theta[some], height[some] = self._on_own_path(inside, rows[some], after[some], theta[some], height[some])
+            hit, first, place, lowest, sure = self._on_own_path(inside, rows[some], after[some], theta[some], height[some])
+            some, hit, first = some[sure], hit[sure], first[sure]
+            theta[some], height[some], deep[some] = place[sure], lowest[sure], False
             self._enter(inside, rows[some[hit]], first[hit], after[some[hit]], located)
         self.dip[ids], self.dip_time[ids] = height + self.level[ids], inside.t0[rows] + theta * inside.h[rows]
-        hit = np.flatnonzero(deep & ~shallow)
+        hit = np.flatnonzero(deep)
         if len(hit):
             self._enter_roots(inside, rows[hit], after[hit], theta[hit], height[hit], located)
 
+    def _shallow(self, inside: Inside, rows: Rows, after: Floats, theta: Floats, height: Floats, above: Any) -> Rows:
+        """Return the dips whose minima the interpolant puts too near the goal to tell; the search goes on there to the minimum."""
+        if not inside.has_split or inside.own_track:
+            return np.empty(0, dtype=np.intp)
+        far = _SHALLOW * (np.minimum(inside.V0[rows], inside.V1[rows]) - self.level[inside.ids[rows]] - height)
+        near = np.flatnonzero(np.abs(height) <= far)
+        below = near[height[near] <= 0]
+        if len(below):
+            left, right = np.maximum(theta[below] - 0.25, after[below]), np.minimum(theta[below] + 0.25, 1.0)
+            search = {"xtol": 1e-4, "enough": -far[below], "most": 12}
+            place, lowest = minima(lambda z, which: above(z, below[which]), left, right, theta[below], **search)
+            kept = lowest > -far[below]
+            theta[below[kept]], height[below[kept]] = place[kept], lowest[kept]
+            near = np.setdiff1d(near, below[~kept])
+        return near
+
     def _on_own_path(
         self, inside: Inside, rows: Rows, after: Floats, theta: Floats, height: Floats
-    ) -> tuple[Any, Floats, Floats, Floats]:
+    ) -> tuple[Any, Floats, Floats, Floats, Any]:
         """Look for the minima of V on the method's own path, where the interpolant's are too near the goal to tell: three partial steps.
 
         Returns
         -------
-        hit, first, theta, height
-            Which rows reach the goal (``_GRAZE``), about where they do so first, and where the minima are and how high.
+        hit, first, theta, height, sure
+            Which rows reach the goal (``_GRAZE``), about where they do so first, where the minima are and how high, and whether they were
+            found.
         """
         h, level = inside.h[rows], self.level[inside.ids[rows]]
         place, lowest, turn = np.array(theta), np.full(len(rows), np.inf), height
@@ -329,7 +345,8 @@ class GoalWatch(Watch):
             back = np.sqrt(np.maximum(-2 * lowest / bend, 0.0)) / np.abs(h)
         depth = np.minimum(inside.V0[rows], inside.V1[rows]) - level - lowest
         grazes = (height <= 0) & (lowest <= np.maximum(_GRAZE * np.abs(level), _ROUNDING * depth))
-        return (lowest <= 0) | grazes, np.maximum(np.where(np.isfinite(back), place - back, place), after), place, lowest
+        first = np.maximum(np.where(np.isfinite(back), place - back, place), after)
+        return (lowest <= 0) | grazes, first, place, lowest, good & (np.abs(way) < _FOUND)
 
     def _locate_humps(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
         """Locate where V falls to the goal after it has risen above it inside."""
