@@ -311,8 +311,11 @@ class GoalWatch(Watch):
         below = near[height[near] <= 0]
         if len(below):
             left, right = np.maximum(theta[below] - 0.25, after[below]), np.minimum(theta[below] + 0.25, 1.0)
-            search = {"xtol": 1e-4, "enough": -far[below], "most": 12}
-            place, lowest = minima(lambda z, which: above(z, below[which]), left, right, theta[below], **search)
+
+            def there(places: Floats, which: Rows) -> Floats:
+                return above(places, below[which])  # type: ignore[no-any-return]
+
+            place, lowest = minima(there, left, right, theta[below], xtol=1e-4, enough=-far[below], most=12)
             kept = lowest > -far[below]
             theta[below[kept]], height[below[kept]] = place[kept], lowest[kept]
             near = np.setdiff1d(near, below[~kept])
