@@ -10,6 +10,8 @@ import phdyn
 from phdyn.batches import of_trajectory
 
 COUNTS = ("nsteps", "nfev", "nvev", "njev", "nlu", "nrejected")
+ROUNDED = {"nfev": 2, "nvev": 2}
+"""By how much counts may differ: where a guard is at rounding, rounding decides whether a last correction is asked for."""
 
 
 def own(value: Any, k: int) -> Any:
@@ -63,7 +65,8 @@ def same_run(
     close(sol.t_end[k], solo.t_end, where + "t_end", rtol, atol)
     if counts:
         ours, theirs = ({name: int(getattr(run, name)) for name in COUNTS} for run in (sol.trajectory(k), solo))
-        assert ours == theirs, f"{where}{ours}, not {theirs}"
+        apart = {name: abs(ours[name] - theirs[name]) for name in ours}
+        assert all(number <= ROUNDED.get(name, 0) for name, number in apart.items()), f"{where}{ours}, not {theirs}"
     at = on_grid(solo, sol.t)
     close(sol.y[k], solo.y[:, at], where + "y", rtol, atol)
     close(sol.y[k, :, -1], solo.y[:, -1], where + "the end", rtol, atol)
