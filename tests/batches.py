@@ -10,7 +10,7 @@ import phdyn
 from phdyn.batches import of_trajectory
 
 COUNTS = ("nsteps", "nfev", "nvev", "njev", "nlu", "nrejected")
-ROUNDED = {"nfev": 2, "nvev": 2}
+ROUNDED = {"nfev": 2}
 """By how much counts may differ: where a guard is at rounding, rounding decides whether a last correction is asked for."""
 
 

@@ -219,20 +219,20 @@ class GoalWatch(Watch):
         if turning.any():
             some = np.flatnonzero(turning)
             suspect[some] = may_dip(step.ends(some), level[some])
-        beyond = None if above.all() else ~above
-        below = np.flatnonzero([]) if beyond is None else np.flatnonzero(beyond & (side < 0) & (height <= level))
-        if len(below):
-            suspect[below] = may_rise(step.ends(below), level[below])
+        beyond = ~above
+        if beyond.any():
+            below = np.flatnonzero(beyond & (side < 0) & (height <= level))
+            if len(below):
+                suspect[below] = may_rise(step.ends(below), level[below])
+            beyond &= ~suspect & (height != level) & ((height > level) | (side == 0))
+            moved = np.flatnonzero(beyond if active is None else beyond & active)
+            self.hold(mine[moved], np.where(height[moved] > level[moved], 1, -1))
         nearer = height < self.closest[ids]
         nearer = np.flatnonzero(nearer if active is None else nearer & active)
         if len(nearer) == len(height):
             self._note(height, step.t1, ids)
         elif len(nearer):
             self._note(height[nearer], step.t1 if np.ndim(step.t1) == 0 else step.t1[nearer], mine[nearer])
-        if beyond is not None:
-            beyond &= ~suspect & (height != level) & ((height > level) | (side == 0))
-            moved = np.flatnonzero(beyond if active is None else beyond & active)
-            self.hold(mine[moved], np.where(height[moved] > level[moved], 1, -1))
         return suspect
 
     # --- location -------------------------------------------------------------------------------------------------------------
@@ -275,11 +275,7 @@ class GoalWatch(Watch):
 
         level = self.level[inside.ids[rows]]
         theta = roots(above, np.zeros(len(rows)), np.ones(len(rows)), inside.V0[rows] - level, inside.V1[rows] - level)
-        part = inside.end().take(rows)
-        within = np.flatnonzero(theta < 1.0)
-        if len(within):
-            part.put(within, inside.until(theta[within], rows[within]))
-        return theta, part, self.residual(inside, part, rows)
+        return theta, *self.there(inside, rows, theta)
 
     def _locate_dips(self, inside: Inside, rows: Rows, after: Floats, located: Located) -> None:
         """Locate where V falls to the goal at or before a minimum inside."""

@@ -16,7 +16,7 @@ from phdyn.crossing.turning import unresolved
 from phdyn.crossing.watch import Watch, signs
 from phdyn.errors import ArgumentError
 from phdyn.events import Event, Guard
-from phdyn.inside import Inside, Part
+from phdyn.inside import Inside
 from phdyn.location import Located, refine
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot, Motion
@@ -395,7 +395,7 @@ class GuardWatch(Watch):
         low, high = np.maximum(found.low[crossed], _APART), found.high[crossed]
 
         def own(theta: Floats, some: Rows) -> Floats:
-            return self._there(inside, rows[some], theta)[1]
+            return self.there(inside, rows[some], theta)[1]
 
         every = np.arange(len(rows))
         f_low, f_high = own(low, every), own(high, every)
@@ -406,7 +406,7 @@ class GuardWatch(Watch):
         there = np.flatnonzero((signs(f_low) == side) & (signs(f_high) != side))
         if len(there):
             theta = roots(lambda z, some: own(z, there[some]), low[there], high[there], f_low[there], f_high[there], 1e-10)
-            part, g = self._there(inside, rows[there], theta)
+            part, g = self.there(inside, rows[there], theta)
             located.enter(rows[there], theta, part, g, False)
         only = np.flatnonzero((signs(f_low) == side) & (signs(f_high) == side) & (np.abs(f_high) <= 64 * EPS * np.abs(f_low)))
         if len(only):
@@ -414,7 +414,7 @@ class GuardWatch(Watch):
 
     def _enter_touches(self, inside: Inside, rows: Rows, theta: Floats, located: Located) -> None:
         """Enter touches."""
-        part, g = self._there(inside, rows, theta)
+        part, g = self.there(inside, rows, theta)
         self.touch[inside.ids[rows]] = part.t
         located.enter(rows, theta, part, g, True)
 
@@ -452,14 +452,6 @@ class GuardWatch(Watch):
                 part = inside.until(np.maximum(place[some], _APART), rows[crossed[some]])
                 kept[some] = (signs(self.residual(inside, part, rows[crossed[some]])) == side[some]) == was
         return np.flatnonzero(kept)
-
-    def _there(self, inside: Inside, rows: Rows, theta: Floats) -> tuple[Part, Floats]:
-        """Return the partial steps to places of a touch, and the guard at their ends."""
-        part = inside.end().take(rows)
-        within = np.flatnonzero(theta < 1.0)
-        if len(within):
-            part.put(within, inside.until(theta[within], rows[within]))
-        return part, self.residual(inside, part, rows)
 
 
 def may_be_zero(before: Any, now: Any, change: Any, pace: Any, *, costly: bool) -> Any:

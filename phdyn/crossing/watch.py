@@ -171,6 +171,14 @@ class Watch:
         """Return how many corrections may be spent: with the partial step, the gradients are those of a step and three."""
         return 4
 
+    def there(self, inside: Inside, rows: Rows, theta: Floats) -> tuple[Part, Floats]:
+        """Return the partial steps to some places, without corrections, and the guard at their ends."""
+        part = inside.end().take(rows)
+        within = np.flatnonzero(theta < 1.0)
+        if len(within):
+            part.put(within, inside.until(theta[within], rows[within]))
+        return part, self.residual(inside, part, rows)
+
     # --- detection and location -----------------------------------------------------------------------------------------------
     def allowed(self, sign: Any) -> Any:
         """Say whether a change to this sign counts."""
