@@ -14,6 +14,7 @@ from phdyn.errors import (
     EnergyBalanceError,
     EnergyWarning,
     MissingExtraError,
+    OverruledWarning,
     PhdynError,
     StabilityWarning,
 )
@@ -28,11 +29,11 @@ from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, Sample
 from phdyn.transitions import Transition
 
 if TYPE_CHECKING:
-    from phdyn import data, networks, plots, runs, studies
+    from phdyn import data, networks, plots, runs, studies, training
     from phdyn.plots import plot_energy
 
 __version__ = metadata.version("phdyn")
-_ON_FIRST_USE = ("data", "networks", "plots", "runs", "studies")
+_ON_FIRST_USE = ("data", "networks", "plots", "runs", "studies", "training")
 
 __all__ = [
     "ArgumentError",
@@ -49,6 +50,7 @@ __all__ = [
     "MissingExtraError",
     "NesterovFriction",
     "NetworkLoss",
+    "OverruledWarning",
     "PhdynError",
     "PortHamiltonianSystem",
     "Sampled",
@@ -72,6 +74,7 @@ __all__ = [
     "simulate",
     "studies",
     "suggest_step",
+    "training",
 ]
 
 

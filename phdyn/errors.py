@@ -50,5 +50,9 @@ class EnergyWarning(UserWarning):
     """The live monitor found that energy is not dissipated as the equation says."""
 
 
+class OverruledWarning(UserWarning):
+    """Something else wrote a setting that a switch had made, or gave it a loss that it cannot use."""
+
+
 class StabilityWarning(UserWarning):
     """The step is close to, or beyond, what the method stands."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 from phdyn.energy.balance import EnergyBalance, judge
 from phdyn.energy.sums import Figures, FloatArray, Sums
@@ -163,6 +165,28 @@ class Account:
             rows = np.vstack([rows, self.last[None]])
         t, kinetic, potential, *works = (np.ascontiguousarray(column) for column in rows.T)
         return Energy.of(t, kinetic, potential, works, self.h0, split=self.split)
+
+    def state(self) -> dict[str, Any]:
+        """Return the account of a single run as plain numbers and tensors: what `restored` makes one of."""
+        self.flush()
+        plain = {name: getattr(self, name) for name in ("keep", "split", "backward", "count", "number", "stride")}
+        sums = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in vars(self.sums).items()}
+        arrays = {"first": self.first, "last": self.last, "rows": np.concatenate(self.kept)}
+        return plain | {"h0": float(self.h0), **{name: torch.tensor(a) for name, a in arrays.items()}} | {
+            "sums": {name: torch.tensor(value) if isinstance(value, np.ndarray) else value for name, value in sums.items()}
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Account:
+        """Return the account that a state was taken of."""
+        first, last, rows = (state[name].numpy().copy() for name in ("first", "last", "rows"))
+        start: Any = SimpleNamespace(t=float(first[0]), T=float(first[1]), V=float(first[2]))
+        opening = (state["h0"], *map(float, first[3:]))
+        sums: dict[str, Any] = {name: v.numpy().copy() if isinstance(v, torch.Tensor) else v for name, v in state["sums"].items()}
+        account = cls(start, keep=state["keep"], split=state["split"], backward=state["backward"], opening=opening, sums=Sums(**sums))
+        account.last, account.kept = last, [rows]
+        account.count, account.number, account.stride = state["count"], state["number"], state["stride"]
+        return account
 
     def figures(self) -> Figures:
         """Return what the verdict is made of."""

@@ -6,22 +6,30 @@ no title is set: a paper has a caption. :func:`save` writes PNG, PDF and the num
 
 from phdyn.plots.basins import plot_basins
 from phdyn.plots.comparison import plot_orders, plot_work_precision
+from phdyn.plots.differences import plot_differences
 from phdyn.plots.energy import plot_energy
+from phdyn.plots.friction_schedule import plot_friction_schedule
+from phdyn.plots.goal_map import plot_goal_map
 from phdyn.plots.loss import plot_loss
 from phdyn.plots.modes import plot_modes
 from phdyn.plots.paths import plot_path, plot_phase
 from phdyn.plots.residual import plot_residual
 from phdyn.plots.saving import save
+from phdyn.plots.seeds import plot_seeds
 
 __all__ = [
     "plot_basins",
+    "plot_differences",
     "plot_energy",
+    "plot_friction_schedule",
+    "plot_goal_map",
     "plot_loss",
     "plot_modes",
     "plot_orders",
     "plot_path",
     "plot_phase",
     "plot_residual",
+    "plot_seeds",
     "plot_work_precision",
     "save",
 ]

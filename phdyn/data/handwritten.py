@@ -1,42 +1,11 @@
-"""Data sets of the studies, as tensors with inputs in [0, 1]."""
+"""Scikit-learn's handwritten digits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
+from phdyn.data.dataset import Dataset
 from phdyn.errors import MissingExtraError
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Inputs and labels, split into what is trained on and what is not.
-
-    Attributes
-    ----------
-    x_train, x_test : Tensor, shape (samples, ...)
-        float32 in [0, 1].
-    y_train, y_test : Tensor, shape (samples,)
-        int64 labels from 0 on.
-    classes : tuple of str
-        Name of each label.
-    source : str
-        Where the data are from.
-    """
-
-    x_train: Tensor
-    y_train: Tensor
-    x_test: Tensor
-    y_test: Tensor
-    classes: tuple[str, ...]
-    source: str
-
-    def __repr__(self) -> str:
-        shape = " x ".join(map(str, self.x_train.shape[1:]))
-        counts = f"{len(self.x_train)} + {len(self.x_test)} samples"
-        return f"Dataset({counts} of {shape}, {len(self.classes)} classes, {self.source})"
 
 
 def digits() -> Dataset:
