@@ -17,6 +17,7 @@ from torch.optim import SGD, Optimizer
 
 from phdyn.energy import Account, Energy, EnergyBalance
 from phdyn.errors import ArgumentError, ArgumentTypeError
+from phdyn.methods import get
 from phdyn.tables import SwitchTable, Table
 from phdyn.training.correspondence import heavy_ball_from_sgd
 from phdyn.training.goal_scheduler import noted
@@ -57,6 +58,8 @@ class EnergyObserver:
         Changes of the settings, with the energy that each injected; a schedule that changes them at every step is one change.
     table : Table
         The rows of `energy`, with their steps.
+    method : Splitting
+        Strang's, which the energies are read as: with `nsteps`, `nfev` and `y` what phdyn's plots ask of a solution.
 
     Raises
     ------
@@ -70,6 +73,8 @@ class EnergyObserver:
     momentum after the kick. Without `full_gradient` V is the loss of each batch: the residual then holds the work of gradient noise and
     the scatter of batch losses. Without momentum SGD is the gradient flow by Euler's method: T is 0, friction's work lr |g|^2, the step lr.
     """
+
+    method = get("strang")
 
     def __init__(self, optimizer: Optimizer, *, every: int = 1, full_gradient: Callable[[], Any] | None = None) -> None:
         _check(optimizer, every, full_gradient)
@@ -105,6 +110,18 @@ class EnergyObserver:
     def energy(self) -> Energy:
         """The energies so far."""
         return self._settled().energy()
+
+    @property
+    def nsteps(self) -> int:
+        """Steps so far; each took one gradient."""
+        return self.count
+
+    nfev = nsteps
+
+    @property
+    def y(self) -> np.ndarray[Any, Any]:
+        """No states: an empty array of the parameters' dtype, for plots that ask for it."""
+        return np.empty(0, dtype=str(self.optimizer.param_groups[0]["params"][0].dtype)[6:])
 
     @property
     def table(self) -> Table:
