@@ -343,10 +343,10 @@ def test_schedules_are_friction_above_and_learning_rate_below(tmp_path: Path) ->
     assert "constant, factor of the kinetic energy" not in found
 
 
-def test_axes_of_schedules_are_logarithmic_beyond_two_decades() -> None:
-    upper, lower = plots.plot_friction_schedule({"a": schedule([0.1, 0.1, 0.002])})
+def test_axes_of_schedules_are_logarithmic_beyond_a_factor_of_thirty() -> None:
+    upper, lower = plots.plot_friction_schedule({"a": schedule([0.1, 0.1, 0.004])})
     assert upper.get_yscale() == lower.get_yscale() == "linear" and lower.get_ylim()[0] == 0.0
-    upper, lower = plots.plot_friction_schedule({"a": schedule([0.1, 0.1, 0.0009])})
+    upper, lower = plots.plot_friction_schedule({"a": schedule([0.1, 0.1, 0.003])})
     assert (upper.get_yscale(), lower.get_yscale()) == ("linear", "log")  # friction goes with the root
     upper, lower = plots.plot_friction_schedule({"a": schedule([0.1, 0.1, 0.9e-5])})
     assert upper.get_yscale() == lower.get_yscale() == "log"

@@ -30,6 +30,8 @@ _SYMBOLS: Final = {  # what a line is called in the numbers, and on the figure
     "supplied": ("H0 + supplied", "+ supplied"),
     "injected": ("H0 + supplied + injected", "+ injected"),
 }
+_SEEN: Final = 1e-6
+"""Supplied or injected energy below this share of H is rounding, or nothing that a figure could show."""
 _DISSIPATED: Final[dict[str, Any]] = {"color": style.VERMILION, "alpha": 0.3, "linewidth": 0}
 
 
@@ -89,9 +91,10 @@ def _lines(energy: Any) -> dict[str, np.ndarray]:
     lines = {name: np.asarray(values) for name, values in known.items() if values is not None}
     lines["start"] = np.full(len(energy.t), spans.initial_energy(energy))
     supplied = lines["start"] + energy.supplied
-    if np.any(energy.supplied):
+    seen = _SEEN * np.nanmax(np.abs(energy.hamiltonian), initial=0.0)
+    if np.any(np.abs(energy.supplied) > seen):
         lines["supplied"] = supplied
-    if np.any(energy.injected):
+    if np.any(np.abs(energy.injected) > seen):
         lines["injected"] = supplied + energy.injected
     return lines
 

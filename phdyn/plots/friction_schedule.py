@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _JUMP: Final = 0.01
 """A learning rate that changes by more than this share in one step jumps."""
 _MOST_NAMED: Final = 6
-_DECADES: Final = 100.0
+_WIDE: Final = 30.0
+"""Values that span more than this factor get a logarithmic axis."""
 
 
 def plot_friction_schedule(schedules: Mapping[str, Any], axes: Sequence[Axes] | None = None) -> tuple[Axes, Axes]:
@@ -36,7 +37,7 @@ def plot_friction_schedule(schedules: Mapping[str, Any], axes: Sequence[Axes] | 
     -------
     tuple of Axes
         The upper panel (optimizer step, counted from 1; friction) and the lower one (learning rate), each logarithmic where its values span
-        more than two decades. Ticks at the upper edge are the steps at which the learning rate changes by more than 1 %, one row a
+        a factor of more than 30. Ticks at the upper edge are the steps at which the learning rate changes by more than 1 %, one row a
         schedule, with the factor of the kinetic energy up to six. A learning rate of zero, and its infinite friction, is left out.
 
     Raises
@@ -89,7 +90,7 @@ def _last(values: np.ndarray) -> float:
 
 def _scale(ax: Axes, values: np.ndarray) -> None:
     positive = values[values > 0]
-    if positive.size and positive.max() > _DECADES * positive.min():
+    if positive.size and positive.max() > _WIDE * positive.min():
         ax.set_yscale("log")
     else:
         ax.set_ylim(bottom=0.0)

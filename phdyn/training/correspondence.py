@@ -132,28 +132,32 @@ def friction_schedule(lrs: Any, momentum: Any, *, dampening: Any = 0.0, conventi
     return heavy_ball_from_sgd(lr=np.asarray(lrs), momentum=momentum, dampening=dampening, convention=convention)[1]
 
 
-def kinetic_jumps(lrs: Any, momentum: float, *, dampening: float = 0.0) -> Any:
-    """Return the factors by which a schedule of learning rates at constant momentum multiplies the kinetic energy.
+def kinetic_jumps(lrs: Any, momentum: Any, *, dampening: float = 0.0) -> Any:
+    """Return the factors by which a schedule multiplies the kinetic energy, since torch keeps its buffer.
 
     Parameters
     ----------
     lrs : (steps,) array
         Learning rates.
-    momentum, dampening : float
-        mu and dampening; the factors do not depend on them.
+    momentum : float or (steps,) array
+        mu of each step.
+    dampening : float
+        In [0, 1).
 
     Returns
     -------
     (steps,) array
-        ``lr[k]/lr[k - 1]``, and 1 for the first step.
+        ``lr[k]/lr[k - 1]`` at constant momentum, and 1 for the first step. Where the momentum changes too, that of the momentum that
+        the step's kick finds: ``(h mu)[k]^2/(h mu)[k - 1]^2`` (convention "strang").
 
     Raises
     ------
     ArgumentError
         As `heavy_ball_from_sgd`.
     """
-    step = np.atleast_1d(heavy_ball_from_sgd(lr=np.asarray(lrs), momentum=momentum, dampening=dampening)[0])
-    return np.concatenate([[1.0], (step[1:] / step[:-1]) ** 2])
+    steps, _ = heavy_ball_from_sgd(lr=np.asarray(lrs), momentum=momentum, dampening=dampening)
+    found = np.atleast_1d(steps * np.asarray(momentum, dtype=np.float64))
+    return np.concatenate([[1.0], (found[1:] / found[:-1]) ** 2])
 
 
 def _checked(lr: Any, momentum: Any, dampening: Any, mass: Any, convention: str) -> tuple[Any, ...]:

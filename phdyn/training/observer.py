@@ -26,7 +26,7 @@ from phdyn.training.readings import Ball, Products, Reader, Reading, settle
 _TOGETHER = 256
 """Steps that are settled together: an accelerator is waited for once in so many."""
 
-_SWITCH = ("trajectory", "time", "source", "target", "event", "loss", "kinetic", "hamiltonian", "injected", "step")
+_SWITCH = ("trajectory", "time", "source", "target", "event", "loss", "kinetic", "hamiltonian", "injected", "step", "lr", "momentum")
 _WORKS = ("dissipated", "supplied", "injected")
 
 
@@ -55,7 +55,8 @@ class EnergyObserver:
         T, V, H, dissipated, supplied, injected work and residual over physical time, which moves by h a step (that of the first group).
         Beyond 4,096 rows every second one is dropped, and so on.
     switches : SwitchTable
-        Changes of the settings, with the energy that each injected; a schedule that changes them at every step is one change.
+        Changes of the settings: friction before and after, what was changed, the energy that it injected, and the new lr and momentum; a
+        schedule that changes them at every step is one change.
     table : Table
         The rows of `energy`, with their steps.
     method : Splitting
@@ -275,16 +276,19 @@ class EnergyObserver:
     def _note_switch(self, reading: Reading, kinetic: float, potential: float, injected: float) -> None:
         """Add a row to the switches; a change that follows one in the step before it belongs to that."""
         number = next((k for k, (old, new) in enumerate(zip(self._balls, reading.balls, strict=False)) if old != new), len(self._balls))
-        target = _text(reading.balls[number], number)
-        if self._switches and self._switches[-1][-1] == reading.step - 1 and number < len(self._balls):
-            last = self._switches[-1]
-            last[3], last[8], last[-1] = target, last[8] + injected, reading.step
-            last[4] = "schedule"
-            return
         old = self._balls[number] if number < len(self._balls) else None
+        new = reading.balls[number]
+        target = _text(new, number)
+        if old is not None and self._switches and self._switches[-1][_SWITCH.index("step")] == reading.step - 1:
+            last = dict(zip(_SWITCH, self._switches[-1], strict=True))
+            last |= {"target": target, "event": "schedule", "injected": last["injected"] + injected}
+            last |= {"lr": new.lr, "momentum": new.momentum, "step": reading.step}
+            self._switches[-1] = list(last.values())
+            return
         source = "new group" if old is None else _text(old, number)
-        event = "new group" if old is None else _difference(old, reading.balls[number])
-        self._switches.append([0, self._time, source, target, event, potential, kinetic, kinetic + potential, injected, reading.step])
+        event = "new group" if old is None else _difference(old, new)
+        energies = potential, kinetic, kinetic + potential, injected
+        self._switches.append([0, self._time, source, target, event, *energies, reading.step, new.lr, new.momentum])
 
 
 @lru_cache(maxsize=64)
@@ -332,12 +336,11 @@ def _noise_work(ball: Ball, at: Products) -> Any:
 
 def _text(ball: Ball, number: int) -> str:
     group = f"group {number}: " if number else ""
-    return f"{group}lr {ball.lr:.4g}, momentum {ball.momentum:.4g}"
+    return f"{group}friction {_scales(ball)[2]:.3g}"
 
 
 def _difference(old: Ball, new: Ball) -> str:
-    changes = [f"{name} {a:.4g} to {b:.4g}" for name, a, b in zip(Ball._fields, old, new, strict=True) if a != b]
-    return ", ".join(changes).replace("_", " ")
+    return ", ".join(name.replace("_", " ") for name, a, b in zip(Ball._fields, old, new, strict=True) if a != b)
 
 
 def _check(optimizer: Any, every: Any, full_gradient: Any) -> None:

@@ -132,18 +132,16 @@ class Reader:
         states = [self.optimizer.state[parameter] for parameter in moved]
         v = [buffer for state in states if (buffer := state.get("momentum_buffer")) is not None]
         if not whole and ball.momentum:
-            return Products(_dot(v, v))
+            return Products(_squares(v))
         g: Tensors = [parameter.grad for parameter in moved]
         squares: Number = 0.0
         if ball.weight_decay and moved:
             q = _start(moved, v, g, ball)
-            g, squares = list(torch._foreach_add(g, q, alpha=ball.weight_decay)), _dot(q, q)
+            g, squares = list(torch._foreach_add(g, q, alpha=ball.weight_decay)), _squares(q)
         if len(v) < len(g):
             v = []
         noise = self._noise(number, moved, v, g, ball) if noisy else 0.0
-        if v and not _on_cpu(v):
-            return _by_norms(v, g, squares, noise)
-        return Products(_dot(v, v), _dot(v, g) if v else 0.0, _dot(g, g), squares, noise)
+        return Products(*(_by_dots(v, g) if _on_cpu(g) else _by_norms(v, g)), squares, noise)
 
     def _noise(self, number: int, moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Number:
         """Return the product of the noise with ``v - (1 - dampening) g/2``; without momentum, with g."""
@@ -166,27 +164,43 @@ def _start(moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Tensors:
 
 
 def _on_cpu(tensors: Tensors) -> bool:
-    first = tensors[0]
-    return first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64)
+    return not tensors or (tensors[0].device.type == "cpu" and tensors[0].dtype in (torch.float32, torch.float64))
 
 
 def _dot(one: Tensors, other: Tensors) -> Number:
     """Return the product of two lists of tensors: a float on the CPU, a tensor elsewhere."""
-    if not one:
-        return 0.0
     if _on_cpu(one):
-        return sum([float(a.numpy().reshape(-1).dot(b.numpy().reshape(-1))) for a, b in zip(one, other, strict=True)])
+        return sum([float(a.dot(b)) for a, b in zip(_flat(one), _flat(other), strict=True)])
     return torch.stack([(a * b).sum(dtype=torch.float64) for a, b in zip(one, other, strict=True)]).sum()
 
 
-def _by_norms(v: Tensors, g: Tensors, squares: Number, noise: Number) -> Products:
-    """Return the products from three norms, each one launch for all tensors: ``v.g = v.v + g.g/4 - |v - g/2|^2``."""
-    vv, gg, between = (_square(tensors) for tensors in (v, g, list(torch._foreach_add(v, g, alpha=-0.5))))
-    return Products(vv, vv + gg / 4 - between, gg, squares, noise)
-
-
-def _square(tensors: Tensors) -> Tensor:
+def _squares(tensors: Tensors) -> Number:
+    """Return the sum of the squares of all entries."""
+    if _on_cpu(tensors):
+        return sum([float(a.dot(a)) for a in _flat(tensors)])
     return torch.stack(torch._foreach_norm(tensors)).to(torch.float64).square().sum()
+
+
+def _flat(tensors: Tensors) -> list[Any]:
+    """Return CPU tensors as NumPy vectors, without a copy where their memory is in order."""
+    return [tensor.numpy().reshape(-1) for tensor in tensors]
+
+
+def _by_dots(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
+    """Return ``v.v, v.g, g.g``; without buffers the first two are 0."""
+    buffers, gradients = _flat(v), _flat(g)
+    vv = sum([float(a.dot(a)) for a in buffers])
+    vg = sum([float(a.dot(b)) for a, b in zip(buffers, gradients, strict=True)]) if buffers else 0.0
+    return vv, vg, sum([float(b.dot(b)) for b in gradients])
+
+
+def _by_norms(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
+    """Return the same from three norms, each one launch for all tensors: ``v.g = v.v + g.g/4 - |v - g/2|^2``."""
+    gg = _squares(g)
+    if not v:
+        return 0.0, 0.0, gg
+    vv, between = _squares(v), _squares(list(torch._foreach_add(v, g, alpha=-0.5)))
+    return vv, vv + gg / 4 - between, gg
 
 
 def _full(closure: Callable[[], Any], groups: list[dict[str, Any]]) -> tuple[Tensor, list[Tensors]]:

@@ -178,6 +178,9 @@ def test_schedules_hide_friction():
     hidden = training.friction_schedule(lrs, momentum=0.9)
     np.testing.assert_allclose(hidden / hidden[0], np.sqrt(lrs[0] / lrs), rtol=1e-14)
     np.testing.assert_allclose(training.kinetic_jumps(lrs, 0.9), [1.0, 0.5, 0.5, 0.5, 0.5], rtol=1e-14)
+    several = training.kinetic_jumps(np.array([0.1, 0.1, 0.05]), momentum=np.array([0.9, 0.5, 0.5]))
+    h = [training.heavy_ball_from_sgd(lr=0.1, momentum=mu)[0] for mu in (0.9, 0.5)]
+    np.testing.assert_allclose(several, [1.0, (0.5 * h[1] / (0.9 * h[0])) ** 2, 0.5], rtol=1e-14)
     both = training.friction_schedule(np.array([0.1, 0.1]), momentum=np.array([0.9, 0.5]), convention="explicit")
     np.testing.assert_allclose(both, np.array([0.1, 0.5]) / math.sqrt(0.1), rtol=1e-14)
 

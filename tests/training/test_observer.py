@@ -16,7 +16,7 @@ from loops import LOSS, blobs, flat, network, sgd, train
 import phdyn
 from phdyn import training
 from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.training import EnergyObserver
+from phdyn.training import EnergyObserver, readings
 
 COLUMNS = ("t", "kinetic", "potential", "hamiltonian", "dissipated", "supplied", "injected", "residual")
 
@@ -51,6 +51,18 @@ def test_energies_are_those_of_strangs_run(weight_decay, dampening, split):
     assert observer.energy_balance().verdict == "balanced"
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
+def test_the_norms_of_an_accelerator_give_the_same(weight_decay, monkeypatch):
+    """The path for other devices, run on the CPU's tensors."""
+    change = {20: partial(set_to, lr=0.02, momentum=0.0), 30: partial(set_to, momentum=0.5)}
+    options = {"batch": 16, "change": change, "full": True, "weight_decay": weight_decay, "every": 2}
+    plain, _, _ = observed(60, **options)
+    monkeypatch.setattr(readings, "_on_cpu", lambda tensors: False)
+    observer, _, _ = observed(60, **options)
+    for name in COLUMNS:
+        np.testing.assert_allclose(getattr(observer.energy, name), getattr(plain.energy, name), rtol=0, atol=1e-12, err_msg=name)
+
+
 def test_the_residual_is_of_second_order():
     """Steps of half the length: a quarter of the learning rate, the root of the momentum."""
     residuals = []
@@ -76,7 +88,8 @@ def test_with_the_momentum_after_the_kick_it_would_be_of_first_order():
 def test_a_change_of_lr_injects_by_the_quotient(batch):
     observer, _, _ = observed(60, batch=batch, change={30: partial(set_to, lr=0.0125)})
     row = observer.switches[0]
-    assert (row.step, row.event) == (31, "lr 0.05 to 0.0125")
+    assert (row.step, row.event, row.lr, row.momentum) == (31, "lr", 0.0125, 0.9)
+    assert float(row.target.removeprefix("friction ")) == pytest.approx(2 * float(row.source.removeprefix("friction ")), rel=0.01)
     assert row.kinetic == pytest.approx((row.kinetic - row.injected) / 4, rel=1e-12)
     assert len(observer.switches) == 1
 
@@ -85,7 +98,7 @@ def test_a_change_of_momentum_is_accounted_for():
     """The motion goes on as Strang's from the state with the new settings: the balance closes as well as without a change."""
     observer, _, _ = observed(200, change={30: partial(set_to, momentum=0.5), 60: partial(set_to, momentum=0.95, lr=0.02)})
     assert observer.energy_balance().residual < 1.5 * observed(200)[0].energy_balance().residual
-    assert [row.event for row in observer.switches] == ["momentum 0.9 to 0.5", "lr 0.05 to 0.02, momentum 0.5 to 0.95"]
+    assert [row.event for row in observer.switches] == ["momentum", "lr, momentum"]
     assert all(abs(row.injected) > 1e-7 for row in observer.switches)
 
 
