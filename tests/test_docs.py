@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN = [ROOT / "README.md", ROOT / "docs" / "how_to.md", ROOT / "docs" / "events.md"]
+RUN = [ROOT / "README.md", ROOT / "docs" / "how_to.md", ROOT / "docs" / "events.md", ROOT / "docs" / "training.md"]
 
 CONTEXTS = {
     "network": """
@@ -28,7 +28,17 @@ torch.manual_seed(0)
 data = digits()
 X, y = data.x_train[:400].double(), data.y_train[:400]
 model = mlp((64, 16, 10)).double()
-"""
+""",
+    "loop": """
+import phdyn
+import torch
+from phdyn.data import digits
+from phdyn.networks import mlp
+torch.manual_seed(0)
+inputs, targets = digits().x_train[:400], digits().y_train[:400]
+model, loss_function = mlp((64, 16, 10)), torch.nn.functional.cross_entropy
+loader = [(inputs[rows], targets[rows]) for rows in torch.arange(400).repeat(10).split(50)]
+""",
 }
 
 FENCE = re.compile(
