@@ -1,7 +1,7 @@
-"""The command line: ``phdyn demo | methods | simulate CONFIG | show RUN``.
+"""The command line: ``phdyn demo | goal-oriented CONFIG | methods | simulate CONFIG | show RUN``.
 
-Tables go to stdout, the rest to stderr. Exit status: 0 done; 1 a run stopped or a balance was violated; 2 bad input, one line on stderr and
-nothing written; 130 stopped by Ctrl-C.
+Tables go to stdout, the rest to stderr. Exit status: 0 done; 1 a run stopped or failed, or a balance was violated; 2 bad input, one line on
+stderr and nothing written; 130 stopped by Ctrl-C, with the command that goes on where finished runs are kept.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+
+_WITH_CONFIG = ("simulate", "goal-oriented")
+"""Commands whose first word may be a configuration file."""
+
+_GOAL_ORIENTED = ("data_dir", "workers", "cells")
+"""Options of goal-oriented that change nothing of what it finds."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (argparse.ArgumentError, PhdynError) as error:
         print(f"phdyn: {_one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print("phdyn: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = f": {stop}; to go on: {shlex.join(['phdyn', *words])}" if str(stop) else ""
+        print(f"phdyn: stopped{kept}", file=sys.stderr)
         return STOPPED
 
 
@@ -58,10 +66,10 @@ def _check_command(words: list[str]) -> None:
 
 def _config_as_flag(words: list[str]) -> list[str]:
     """Turn ``simulate CONFIG`` into ``simulate --config CONFIG``."""
-    if words[:1] == ["simulate"] and words[1:] and not words[1].startswith("-"):
+    if words[0] in _WITH_CONFIG and words[1:] and not words[1].startswith("-"):
         if not Path(words[1]).is_file():
             raise ArgumentError(f"there is no configuration file {words[1]}")
-        return ["simulate", "--config", *words[1:]]
+        return [words[0], "--config", *words[1:]]
     return words
 
 
@@ -89,18 +97,26 @@ def _parser() -> ArgumentParser:
     """Return the parser of all commands; it raises instead of exiting."""
     from jsonargparse import ArgumentParser
 
-    from phdyn.studies import demo, single
+    from phdyn.studies import demo, goal_oriented, single
 
     parser = ArgumentParser(prog="phdyn", description="Training as port-Hamiltonian motion: studies and single runs.", exit_on_error=False)
     parser.add_argument("--version", action="version", version=f"phdyn {metadata.version('phdyn')}")
     commands = parser.add_subcommands(dest="command")
-    studies = {"demo": (demo, "three experiments, with tables and figures"), "simulate": (single, "one run from a YAML file")}
+    studies = {
+        "demo": (demo, "three experiments, with tables and figures"),
+        "simulate": (single, "one run from a YAML file"),
+        "goal-oriented": (goal_oriented, "goal-triggered braking against standard SGD, over seeds"),
+    }
     for name, (module, text) in studies.items():
         command = ArgumentParser(description=module.__doc__, exit_on_error=False)
-        command.add_argument("--config", action="config", help="YAML file; for simulate also the first word")
+        command.add_argument("--config", action="config", help=f"YAML file; for {' and '.join(_WITH_CONFIG)} also the first word")
         command.add_class_arguments(module.Config, nested_key=None)
         command.add_argument("--out", type=Path, default=Path("runs") / name, help="where the run folder lies")
         command.add_argument("--quiet", action="store_true", help="no progress")
+        if name == "goal-oriented":
+            command.add_argument("--data-dir", type=Path, help="where the files of cifar10 or fashion-mnist lie; downloaded if not given")
+            command.add_argument("--workers", type=int, default=0, help="processes, one thread each; 0: as many as cores")
+            command.add_argument("--cells", type=Path, nargs="+", default=[], help="files cells.jsonl: what they hold is not run again")
         commands.add_subcommand(name, command, help=text)
     listing = ArgumentParser(description="The catalogue of methods.", exit_on_error=False)
     listing.add_argument("--all", action="store_true", help="all, not only those recommended to start with")
@@ -113,14 +129,15 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _study(name: str, options: Any) -> int:
-    """Run a study, print its report."""
+def _study(name: str, options: Any, more: Sequence[str] = ()) -> int:
+    """Run a study, print its report; ``more`` are the options, beside those of every study, that it takes."""
     from phdyn import runs
 
     study = import_module(f"phdyn.studies.{name}")
     fields = {key: options[key] for key in study.Config.__dataclass_fields__}
     config = study.Config(**fields)
-    done = study.run(config, options.out, progress=not options.quiet and sys.stderr.isatty())
+    chosen = {key: options[key] for key in more}
+    done = study.run(config, options.out, progress=not options.quiet and sys.stderr.isatty(), **chosen)
     finished = runs.open_run(done.folder)
     print(study.report(finished))
     if name == "single" and study.interrupted(finished):
@@ -142,9 +159,9 @@ def _show(options: Any) -> int:
     from phdyn import runs
 
     run = runs.open_run(options.run)
-    module = str(run.environment.get("experiment", "")).rpartition(".")[0]
-    if module.startswith("phdyn.studies."):
-        study = import_module(module)
+    place = str(run.environment.get("experiment", "")).split(".")
+    if place[:2] == ["phdyn", "studies"]:
+        study = import_module(".".join(place[:3]))
         print(study.report(run))
         figures = study.draw(run, run.path / runs.FIGURES if options.out is None else options.out)
         if not options.quiet:
@@ -156,6 +173,7 @@ def _show(options: Any) -> int:
 
 _COMMANDS = {
     "demo": lambda options: _study("demo", options),
+    "goal-oriented": lambda options: _study("goal_oriented", options, _GOAL_ORIENTED),
     "simulate": lambda options: _study("single", options),
     "methods": _methods,
     "show": _show,

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,28 @@ DEMO = """
 toy: {explore: [0.0], goals: [0.7, 0.03], step: 0.05, t_end: 30, shown: 0.0}
 digits: {sizes: [64, 4, 10], t_end: 3, step: 0.1, goals: [0.02], release: 0.01, flow_rtol: 1.0e-3}
 methods: {sizes: [64, 3, 10], images: 40, t_end: 2, settings: {strang: [0.1, 0.02]}}
+"""
+GOALS = """
+sizes: [64, 8, 10]
+images: 200
+epochs: 2
+goals: [0.1]
+grids:
+  sgd_lr: [0.2]
+  momentum_lr: [0.1]
+  momentum: [0.9]
+  clock_lr: [0.1]
+  clock_time: [0.5]
+  cosine_lr: [0.1]
+  cosine_momentum: [0.9]
+  goal_lr: [0.1]
+  goal_exploit: [0.5]
+  adamw_lr: [0.01]
+  adamw_decay: [0.0]
+tuning_seeds: 1
+seeds: 6
+lengths: [1.0, 2.0]
+goal_map: {momenta: []}
 """
 
 
@@ -143,6 +166,12 @@ BAD = [
     (["demo", "--toy.shown", "0.7"], "shown=0.7"),
     (["demo", "--digits.goals", "[]"], "goals"),
     (["demo", "--seed", "x"], "seed"),
+    (["goal-oriented", "missing.yaml"], "no configuration file missing.yaml"),
+    (["goal-oriented", "--goals", "[15]"], "for 15 % write 0.15"),
+    (["goal-oriented", "--seeds", "1"], "seeds is 1"),
+    (["goal-oriented", "--workers", "-1"], "workers is -1"),
+    (["goal-oriented", "--cells", "missing.jsonl"], "missing.jsonl cannot be read"),
+    (["goal-oriented", "--dataset", "cifar10", "--data-dir", "nowhere"], "nowhere"),
     (["show", "nothing"], "no run folder"),
     (["show", "."], "not a run folder"),
 ]
@@ -201,3 +230,33 @@ def test_ctrl_c_in_the_demo_is_130_and_leaves_nothing(tmp_path, capsys):
     assert cli.main(["demo", "--out", str(tmp_path / "runs"), "--quiet"]) == 130
     assert capsys.readouterr() == ("", "phdyn: stopped\n")
     assert not list(tmp_path.rglob("*.json"))
+
+
+def goal_oriented(folder, **options):
+    words = [sys.executable, "-m", "phdyn", "goal-oriented", "goals.yaml", "--quiet", "--workers", "1"]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, "MPLBACKEND": "Agg"}, **options
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_goal_study_names_the_command_that_goes_on(tmp_path):
+    (tmp_path / "goals.yaml").write_text(GOALS)
+    stopped = goal_oriented(tmp_path)
+    while not (files := list(tmp_path.glob("runs/goal-oriented/*-cells/cells.jsonl"))) or files[0].read_bytes().count(b"\n") < 3:
+        assert stopped.poll() is None, stopped.communicate()
+        time.sleep(0.02)
+    stopped.send_signal(signal.SIGINT)
+    out, err = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, err
+    assert out == ""
+    assert err.startswith("phdyn: stopped: ")
+    assert err.endswith("; to go on: phdyn goal-oriented goals.yaml --quiet --workers 1\n")
+    assert err.count("\n") == 1
+    kept = files[0].read_bytes().count(b"\n")
+    out, err = (again := goal_oriented(tmp_path)).communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert err == ""
+    assert f"{kept} of them found finished" in out
+    (folder,) = (tmp_path / "runs" / "goal-oriented").iterdir()
+    assert len(runs.open_run(folder).figures) == 6

@@ -115,8 +115,8 @@ class Reader:
     def after(self, step: int, *, row: bool) -> Reading:
         """Read the step that has been made: the settings, the buffers, the gradients."""
         groups = self.optimizer.param_groups
-        balls = tuple([_ball(group) for group in groups])
-        whole = row or (bool(self.balls) and balls != self.balls)
+        balls = self._settings(groups)
+        whole = row or (bool(self.balls) and balls is not self.balls and balls != self.balls)
         noisy = row and self.full is not None
         products = [self._read(k, group, ball, whole=whole, noisy=noisy) for k, (group, ball) in enumerate(zip(groups, balls, strict=True))]
         reading = Reading(step, balls, products, row=row)
@@ -125,6 +125,12 @@ class Reader:
         reading.skipped = None if found is None else found.detach().clone()
         self.balls, self.full = balls, None
         return reading
+
+    def _settings(self, groups: list[dict[str, Any]]) -> tuple[Ball, ...]:
+        """Return the settings of all groups, the same objects as long as they are the same: most steps change none."""
+        if len(groups) == len(self.balls) and all(map(_unchanged, groups, self.balls)):
+            return self.balls
+        return tuple([_ball(group) for group in groups])
 
     def _read(self, number: int, group: dict[str, Any], ball: Ball, *, whole: bool, noisy: bool) -> Products:
         """Return the products of a group; without momentum v is the buffer of the last step that had one."""
@@ -148,6 +154,14 @@ class Reader:
         batch: Any = [parameter.grad for parameter in moved]
         against = list(torch._foreach_add(v, g, alpha=(ball.dampening - 1) / 2)) if ball.momentum else g
         return _dot(list(torch._foreach_sub(self.full_gradient[number], batch)), against)
+
+
+def _unchanged(group: dict[str, Any], ball: Ball) -> bool:
+    """Say whether settings are still these numbers; not known of tensors, which may have been written in place."""
+    lr, momentum, dampening, weight_decay = group["lr"], group["momentum"], group["dampening"], group["weight_decay"]
+    if type(lr) is not float or type(weight_decay) is Tensor:
+        return False
+    return (lr, momentum, dampening, weight_decay) == ball
 
 
 def _ball(group: dict[str, Any]) -> Ball:
