@@ -1,7 +1,8 @@
 """What do a switch, the noise of batches and the common schedules do to the energy of an SGD? The figures of docs/training.md.
 
 `training-energies`: a network on the digits, batches of 64 (none smaller: the last 3 images of an epoch would kick hardest); friction is
-switched when the loss has fallen to its goal, and the gradient noise is a port. `training-schedules`: the friction that five schedules of learning rates hide, and their impulses.
+switched when the loss has fallen to its goal, and the gradient noise is a port. `training-schedules`: the friction that five schedules of
+learning rates hide, and their impulses.
 
     OMP_NUM_THREADS=1 python experiments/training_figures.py
 """
