@@ -262,6 +262,12 @@ def TimeReached(time: float, *, terminal: bool | int = False) -> Guard:  # noqa:
     return Guard(partial(_time_since, time), name=f"TimeReached({time:g})", terminal=terminal)
 
 
+def time_of(event: Any) -> float | None:
+    """Return the time of a ``TimeReached``; None of any other event."""
+    function = event.function if isinstance(event, Guard) else None
+    return float(function.args[0]) if isinstance(function, partial) and function.func is _time_since else None
+
+
 def GradientNorm(threshold: float, *, terminal: bool | int = False) -> Guard:  # noqa: N802
     """Return the event that the gradient of V has become as short as threshold."""
     _check_number(threshold, "GradientNorm")

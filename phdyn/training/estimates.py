@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +24,7 @@ class Estimate(Protocol):
     """What turns the losses of batches into an estimate of the training loss."""
 
     def update(self, memory: Memory, step: int, loss: float) -> float:
-        """Return the estimate after a step's loss, and keep in the memory (empty at first) what the next call needs."""
+        """Return the estimate after a step's loss, nan where not known yet; keep in the memory, empty at first, what the next needs."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class EpochMean:
         memory[:] = sum_, count, mean
         return mean
 
+    def missed(self, memory: Memory) -> None:
+        """Count a batch whose loss cannot be used, so that epochs stay in step."""
+        sum_, count, mean = memory or (0.0, 0.0, math.nan)
+        memory[:] = sum_ + (sum_ / count if count else 0.0), count + 1, mean
+
 
 @dataclass(frozen=True)
 class FullLoss:
@@ -119,5 +125,5 @@ class FullLoss:
     def value(self) -> float:
         """Return the loss on all data now, the parts added up where the closure gives it in parts."""
         answer = self.closure()
-        parts = [answer] if isinstance(answer, (float, int, torch.Tensor)) else answer
+        parts = [answer] if isinstance(answer, (Real, torch.Tensor)) else answer
         return math.fsum(part.item() if isinstance(part, torch.Tensor) else float(part) for part in parts)

@@ -8,39 +8,20 @@ the device until many steps are read together, so that no step waits for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.training import settings
-from phdyn.training.full import undisturbed
+from phdyn.training.full import full_gradient
+from phdyn.training.losses import wide
+from phdyn.training.works import Ball, Number, Products
 
-Number: TypeAlias = Any  # a float, or a tensor until it is settled
 Tensors = list[Tensor]
-
-
-class Ball(NamedTuple):
-    """The settings of one param group."""
-
-    lr: float
-    momentum: float
-    dampening: float
-    weight_decay: float
-
-
-class Products(NamedTuple):
-    """Products of one group's vectors; 0 where they were not asked for.
-
-    ``noise`` is ``u.v - (1 - dampening) u.g/2`` with the noise ``u = grad V - grad V_batch``: its product with the momentum on the step.
-    """
-
-    vv: Number
-    vg: Number = 0.0
-    gg: Number = 0.0
-    qq: Number = 0.0
-    noise: Number = 0.0
 
 
 class Reading:
@@ -85,7 +66,8 @@ def settle(readings: Sequence[Reading]) -> None:
     tensors = [number for row in numbers for number in row if isinstance(number, Tensor)]
     if not tensors:
         return
-    values = iter(torch.stack([tensor.to(torch.float64).reshape(()) for tensor in tensors]).tolist())
+    kind = wide(tensors[0].device)
+    values = iter(torch.stack([tensor.to(kind).reshape(()) for tensor in tensors]).tolist())
     for reading, row in zip(readings, numbers, strict=True):
         reading.settle([next(values) if isinstance(number, Tensor) else number for number in row])
 
@@ -105,55 +87,104 @@ class Reader:
         self.optimizer, self.closure = optimizer, closure
         self.balls: tuple[Ball, ...] = ()
         self.full: Tensor | None = None
-        self.full_gradient: list[Tensors] = []
+        self.full_gradient: dict[int, Tensor] = {}
+        self.moved: list[list[int]] = []
+        self.unsure = False
 
     def before(self) -> None:
         """Take the loss on all data and its gradient where the step starts."""
         if self.closure is not None:
-            self.full, self.full_gradient = _full(self.closure, self.optimizer.param_groups)
+            self.full, self.full_gradient = full_gradient(self.closure, self.optimizer)
 
     def after(self, step: int, *, row: bool) -> Reading:
-        """Read the step that has been made: the settings, the buffers, the gradients."""
+        """Read the step that has been made: the settings, the buffers, the gradients.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            A group that has been added is no ball; gradients are sparse.
+        """
         groups = self.optimizer.param_groups
         balls = self._settings(groups)
-        whole = row or (bool(self.balls) and balls is not self.balls and balls != self.balls)
-        noisy = row and self.full is not None
-        products = [self._read(k, group, ball, whole=whole, noisy=noisy) for k, (group, ball) in enumerate(zip(groups, balls, strict=True))]
-        reading = Reading(step, balls, products, row=row)
-        reading.full = self.full if noisy else None
+        changed = bool(self.balls) and balls is not self.balls and balls != self.balls
+        moved = [[id(parameter) for parameter in group["params"] if parameter.grad is not None] for group in groups]
+        reshaped = bool(self.moved) and moved != self.moved
+        reading = Reading(step, balls, [], row=row)
+        with torch.no_grad(), np.errstate(over="ignore", invalid="ignore"):  # a training that runs away says so in its verdict
+            for number, (group, ball) in enumerate(zip(groups, balls, strict=True)):
+                whole = row or changed or reshaped or self.unsure
+                products = self._read(group, ball, whole=whole, noisy=row and self.full is not None)
+                reading.products.append(self._reshaped(products, number, group, ball) if reshaped else products)
+        reading.full = self.full if row else None
         found = getattr(self.optimizer, "found_inf", None)
         reading.skipped = None if found is None else found.detach().clone()
-        self.balls, self.full = balls, None
+        self.balls, self.full, self.moved, self.unsure = balls, None, moved, found is not None
         return reading
 
     def _settings(self, groups: list[dict[str, Any]]) -> tuple[Ball, ...]:
         """Return the settings of all groups, the same objects as long as they are the same: most steps change none."""
         if len(groups) == len(self.balls) and all(map(_unchanged, groups, self.balls)):
             return self.balls
+        if len(groups) != len(self.balls):
+            check_balls(groups)
         return tuple([_ball(group) for group in groups])
 
-    def _read(self, number: int, group: dict[str, Any], ball: Ball, *, whole: bool, noisy: bool) -> Products:
+    def _read(self, group: dict[str, Any], ball: Ball, *, whole: bool, noisy: bool) -> Products:
         """Return the products of a group; without momentum v is the buffer of the last step that had one."""
         moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-        states = [self.optimizer.state[parameter] for parameter in moved]
-        v = [buffer for state in states if (buffer := state.get("momentum_buffer")) is not None]
+        v = self._buffers(moved)
         if not whole and ball.momentum:
             return Products(_squares(v))
         g: Tensors = [parameter.grad for parameter in moved]
         squares: Number = 0.0
-        if ball.weight_decay and moved:
-            q = _start(moved, v, g, ball)
-            g, squares = list(torch._foreach_add(g, q, alpha=ball.weight_decay)), _squares(q)
+        if ball.weight_decay:
+            q = _start(moved, v, g, ball) if moved else []
+            g = list(torch._foreach_add(g, q, alpha=ball.weight_decay)) if moved else []
+            still = [parameter for parameter in group["params"] if parameter.grad is None]
+            squares = _squares(q) + _squares(still)
         if len(v) < len(g):
             v = []
-        noise = self._noise(number, moved, v, g, ball) if noisy else 0.0
+        noise = self._noise(moved, v, g, ball) if noisy and moved else 0.0
         return Products(*(_by_dots(v, g) if _on_cpu(g) else _by_norms(v, g)), squares, noise)
 
-    def _noise(self, number: int, moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Number:
+    def _buffers(self, moved: Tensors) -> Tensors:
+        states = [self.optimizer.state.get(parameter, {}) for parameter in moved]
+        return [buffer for state in states if (buffer := state.get("momentum_buffer")) is not None]
+
+    def _reshaped(self, products: Products, number: int, group: dict[str, Any], ball: Ball) -> Products:
+        """Add what parameters bring and take that are moved again, or no longer."""
+        before = set(self.moved[number]) if number < len(self.moved) else set()
+        if not ball.momentum or not before:
+            return products
+        gone = [parameter for parameter in group["params"] if parameter.grad is None and id(parameter) in before]
+        new = [parameter for parameter in group["params"] if parameter.grad is not None and id(parameter) not in before]
+        part = self._read({**group, "params": new}, ball, whole=True, noisy=False)
+        share = 1 - ball.dampening
+        started = part.vv - share * part.vg + share**2 * part.gg / 4
+        return products._replace(stopped=_squares(self._buffers(gone)), started=started)
+
+    def _noise(self, moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Number:
         """Return the product of the noise with ``v - (1 - dampening) g/2``; without momentum, with g."""
         batch: Any = [parameter.grad for parameter in moved]
+        full = [self.full_gradient[id(parameter)] for parameter in moved]
         against = list(torch._foreach_add(v, g, alpha=(ball.dampening - 1) / 2)) if ball.momentum else g
-        return _dot(list(torch._foreach_sub(self.full_gradient[number], batch)), against)
+        return _dot(list(torch._foreach_sub(full, batch)), against)
+
+
+def check_balls(groups: list[dict[str, Any]]) -> None:
+    """Refuse param groups that do not move as balls.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Nesterov's variant, `maximize`, complex parameters.
+    """
+    for number, group in enumerate(groups):
+        if group["nesterov"] or group["maximize"]:
+            what = "Nesterov's variant, whose parameters are a look-ahead point" if group["nesterov"] else "maximize=True"
+            raise ArgumentError(f"EnergyObserver: param group {number} has {what}: its energies are not those of a ball")
+        if any(parameter.is_complex() for parameter in group["params"]):
+            raise ArgumentTypeError(f"EnergyObserver: param group {number} has complex parameters, and a ball's are real")
 
 
 def _unchanged(group: dict[str, Any], ball: Ball) -> bool:
@@ -178,26 +209,41 @@ def _start(moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Tensors:
 
 
 def _on_cpu(tensors: Tensors) -> bool:
-    return not tensors or (tensors[0].device.type == "cpu" and tensors[0].dtype in (torch.float32, torch.float64))
+    """Say whether tensors lie where BLAS can read them.
+
+    Raises
+    ------
+    ArgumentTypeError
+        A gradient is sparse.
+    """
+    for tensor in tensors:
+        if tensor.layout is not torch.strided:
+            raise ArgumentTypeError("EnergyObserver: a gradient is sparse: use sparse=False")
+        if tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.float64):
+            return False
+    return True
 
 
 def _dot(one: Tensors, other: Tensors) -> Number:
     """Return the product of two lists of tensors: a float on the CPU, a tensor elsewhere."""
     if _on_cpu(one):
         return sum([float(a.dot(b)) for a, b in zip(_flat(one), _flat(other), strict=True)])
-    return torch.stack([(a * b).sum(dtype=torch.float64) for a, b in zip(one, other, strict=True)]).sum()
+    kind = wide(one[0].device)
+    return torch.stack([(a * b).sum(dtype=kind) for a, b in zip(one, other, strict=True)]).sum()
 
 
 def _squares(tensors: Tensors) -> Number:
     """Return the sum of the squares of all entries."""
+    if not tensors:
+        return 0.0
     if _on_cpu(tensors):
         return sum([float(a.dot(a)) for a in _flat(tensors)])
-    return torch.stack(torch._foreach_norm(tensors)).to(torch.float64).square().sum()
+    return torch.stack([norm.to(wide(norm.device)) for norm in torch._foreach_norm(tensors)]).square().sum()
 
 
 def _flat(tensors: Tensors) -> list[Any]:
     """Return CPU tensors as NumPy vectors, without a copy where their memory is in order."""
-    return [tensor.numpy().reshape(-1) for tensor in tensors]
+    return [(tensor.detach() if tensor.requires_grad else tensor).numpy().reshape(-1) for tensor in tensors]
 
 
 def _by_dots(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
@@ -215,21 +261,3 @@ def _by_norms(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
         return 0.0, 0.0, gg
     vv, between = _squares(v), _squares(list(torch._foreach_add(v, g, alpha=-0.5)))
     return vv, vv + gg / 4 - between, gg
-
-
-def _full(closure: Callable[[], Any], groups: list[dict[str, Any]]) -> tuple[Tensor, list[Tensors]]:
-    """Return the loss on all data and its gradients, group by group; the parameters' own gradients are left alone."""
-    moved = [[parameter for parameter in group["params"] if parameter.requires_grad] for group in groups]
-    flat = [parameter for group in moved for parameter in group]
-    with torch.enable_grad(), undisturbed():
-        answer = closure()
-        total: Any = 0.0
-        sums = [torch.zeros_like(parameter) for parameter in flat]
-        for part in [answer] if isinstance(answer, Tensor) else answer:
-            gradients = torch.autograd.grad(part, flat, allow_unused=True)
-            total = total + part.detach()
-            for one, gradient in zip(sums, gradients, strict=True):
-                if gradient is not None:
-                    one.add_(gradient)
-    at = iter(sums)
-    return total, [[next(at) for _ in group] for group in moved]

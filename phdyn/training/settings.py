@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.training.correspondence import heavy_ball_from_sgd, sgd_from_heavy_ball
@@ -52,8 +54,15 @@ def put(group: Group, name: str, value: Any) -> None:
         group[name] = value
 
 
-def check_exploit(exploit: Mapping[str, Any], group: Group, number: int) -> None:
-    """Refuse what a param group has no setting for, and friction where there is no heavy ball.
+def own(groups: list[Group], number: int, name: str) -> None:
+    """Give a group a tensor of its own where it shares it with others: torch puts one lr tensor into all groups."""
+    value = groups[number].get(name)
+    if isinstance(value, Tensor) and any(other.get(name) is value for k, other in enumerate(groups) if k != number):
+        groups[number][name] = value.clone()
+
+
+def check_exploit(exploit: Mapping[str, Any], optimizer: Optimizer, group: Group, number: int) -> None:
+    """Refuse what a param group has no setting for, values out of range, and friction where there is no heavy ball.
 
     Raises
     ------
@@ -62,41 +71,69 @@ def check_exploit(exploit: Mapping[str, Any], group: Group, number: int) -> None
     """
     for name, value in exploit.items():
         if name == FRICTION:
-            _check_friction(exploit, group, number)
+            _check_friction(exploit, optimizer, group, number)
         elif not has(group, name) or name == "params":
             known = ", ".join(sorted(set(group) - {"params"} | ({"momentum"} if "betas" in group else set())))
             raise ArgumentError(f"exploit sets {name!r}, which param group {number} does not have: it has {known}, or friction")
-        elif name == "momentum" and not 0 <= value < 1:
-            raise ArgumentError(f"exploit sets momentum to {value!r}: a number in [0, 1) is needed")
+        else:
+            _check_value(name, value)
 
 
-def _check_friction(exploit: Mapping[str, Any], group: Group, number: int) -> None:
+def _check_value(name: str, value: Any) -> None:
+    bounds = {"momentum": (0.0, 1.0, "in [0, 1)"), "lr": (0.0, math.inf, ">= 0"), "weight_decay": (0.0, math.inf, ">= 0")}
+    if name not in bounds:
+        return
+    low, high, needed = bounds[name]
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) < high:
+        raise ArgumentError(f"exploit sets {name} to {value!r}: a finite number {needed} is needed")
+
+
+def _check_friction(exploit: Mapping[str, Any], optimizer: Optimizer, group: Group, number: int) -> None:
     rate = exploit[FRICTION]
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < float("inf"):
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= float(rate) < math.inf:
         raise ArgumentError(f"exploit sets friction to {rate!r}: a finite number >= 0 is needed")
-    if clash := {"lr", "momentum"} & set(exploit):
+    if clash := {"lr", "momentum", "dampening"} & set(exploit):
         raise ArgumentError(f"exploit sets friction and {' and '.join(sorted(clash))}: friction sets lr and momentum itself")
-    if "momentum" not in group or "lr" not in group or group.get("nesterov"):
+    if not is_ball(optimizer, group):
         raise ArgumentError(
             f"exploit sets friction, but param group {number} is no heavy ball (SGD with momentum, without Nesterov's variant): "
             "name the momentum instead; for Adam it is the decay of the first moment"
         )
-    with_friction(group, float(rate))
+    if get(group, "lr"):
+        with_friction(group, float(rate), get(group, "momentum"))
 
 
-def with_friction(group: Group, rate: float) -> dict[str, float]:
+def is_ball(optimizer: Optimizer, group: Group) -> bool:
+    """Say whether a group moves as a heavy ball."""
+    return isinstance(optimizer, SGD) and bool(get(group, "momentum")) and not group["nesterov"] and not group["maximize"]
+
+
+def with_friction(group: Group, rate: float, momentum: float) -> dict[str, float]:
     """Return the lr and momentum that have this friction at the group's physical step (convention "strang").
+
+    Parameters
+    ----------
+    group : dict
+        Its lr and dampening are read.
+    rate : float
+        The friction.
+    momentum : float
+        The momentum in force, which with the lr makes the step.
 
     Raises
     ------
     ArgumentError
-        The group has no momentum, or the friction is so strong that none would be left.
+        The friction is so strong that buffers would overflow.
     """
-    step, _ = heavy_ball_from_sgd(lr=get(group, "lr"), momentum=get(group, "momentum"))
-    lr, momentum = sgd_from_heavy_ball(step=step, friction=rate)
-    if momentum == 0.0:
-        raise ArgumentError(f"friction {rate:g} leaves no momentum at the step {step:.4g}: at most {700 / step:.4g} is possible")
-    return {"lr": lr, "momentum": momentum}
+    dampening = get(group, "dampening")
+    step, _ = heavy_ball_from_sgd(lr=get(group, "lr"), momentum=momentum, dampening=dampening)
+    lr, new = sgd_from_heavy_ball(step=step, friction=rate)
+    dtype = next((parameter.dtype for parameter in group["params"]), torch.float32)
+    least = math.sqrt(torch.finfo(dtype).tiny)
+    if new < least:
+        most = -math.log(least) / step
+        raise ArgumentError(f"friction {rate:g} leaves no momentum at the step {step:.4g}: at most {most:.4g} is possible in {dtype}")
+    return {"lr": lr / (1 - dampening), "momentum": new}
 
 
 def rescale(optimizer: Optimizer, group: Group, factor: float) -> None:

@@ -7,33 +7,49 @@ from types import SimpleNamespace
 from typing import Any
 
 from phdyn.errors import ArgumentTypeError
-from phdyn.events import Event, Guard, LossGoal, Stagnation
+from phdyn.events import Event, Guard, LossGoal, Stagnation, time_of
 
 Memory = list[float]
 
 
 def check_trigger(event: Any, what: str) -> None:
-    """Refuse events that need more than a loss and a number of steps."""
+    """Refuse events that need more than a loss and a number of steps.
+
+    Raises
+    ------
+    ArgumentTypeError
+        With what is possible.
+    """
+    needed = "LossGoal, TimeReached (in steps), Stagnation (patience in steps) or a Guard on point.t and point.potential is needed"
     if not isinstance(event, (LossGoal, Guard, Stagnation)) or isinstance(event, type):
-        raise ArgumentTypeError(
-            f"{what} of a GoalScheduler is {event!r}: LossGoal, TimeReached (in steps), Stagnation (patience in steps) or a Guard "
-            "on point.t and point.potential is needed"
-        )
+        raise ArgumentTypeError(f"{what} of a GoalScheduler is {event!r}: {needed}")
     if isinstance(event, LossGoal) and event.batch is not None:
         raise ArgumentTypeError(f"{what} of a GoalScheduler is one goal, not those of {event.batch} trajectories")
+    if isinstance(event, Guard):
+        try:
+            value = event.function(SimpleNamespace(t=0.0, potential=1.0))  # type: ignore[arg-type]
+        except AttributeError as error:
+            raise ArgumentTypeError(f"{what} of a GoalScheduler is {event}, which asks for more than a loop knows: {needed}") from error
+        if isinstance(value, bool):
+            raise ArgumentTypeError(f"{what} of a GoalScheduler is {event}, which returns a bool: a number is needed, zero at the event")
 
 
 def enter(event: Event, step: int, loss: float, reference: float) -> Memory:
-    """Return the memory of an event whose mode is entered; ``loss`` is the estimate then, nan where not known yet."""
+    """Return the memory of an event whose mode is entered; loss and reference are nan where they are not known yet."""
     if isinstance(event, LossGoal):
-        return [event.level(reference)]
+        return [math.nan if math.isnan(reference) else event.level(reference)]
     if isinstance(event, Stagnation):
         return [step, loss]
     return [_side(event, step, loss)]
 
 
 def fires(event: Event, memory: Memory, step: int, loss: float) -> bool:
-    """Say whether an event fires at a step, and keep in its memory what the next call needs."""
+    """Say whether an event fires at a step, and keep in its memory what the next call needs.
+
+    ``step`` counts from where the mode was entered. A time that has come fires whatever the loss.
+    """
+    if (time := time_of(event)) is not None:
+        return step >= time
     if math.isnan(loss):
         return False
     if isinstance(event, LossGoal):

@@ -177,7 +177,7 @@ def test_stagnation_leads_back_to_explore_and_rebases_the_goal():
 
 
 def test_explore_is_what_the_optimizer_had():
-    part, optimizer = scheduler(exploit={"momentum": 0.5, "weight_decay": 0.1}, estimate=LastBatch(), reexplore=TimeReached(4))
+    part, optimizer = scheduler(exploit={"momentum": 0.5, "weight_decay": 0.1}, estimate=LastBatch(), reexplore=TimeReached(2))
     group = optimizer.param_groups[0]
     feed(part, [2.0, 1.0])
     assert (group["momentum"], group["weight_decay"]) == (0.5, 0.1)
@@ -188,12 +188,63 @@ def test_explore_is_what_the_optimizer_had():
 def test_one_event_may_be_time_out_and_way_back():
     event = TimeReached(2)
     part, _ = scheduler(fallback=event, reexplore=event)
-    assert feed(part, [2.0] * 4) == ["explore", "exploit", "exploit", "exploit"]
+    assert feed(part, [2.0] * 6) == ["explore", "exploit", "exploit", "explore", "explore", "exploit"]
 
 
 def test_a_guard_sees_steps_and_the_estimate():
     part, _ = scheduler(goal=Guard(lambda point: point.potential - 0.3 * point.t, name="line"), estimate=LastBatch())
     assert feed(part, [2.0] * 9).index("exploit") == 6
+
+
+def test_times_fire_whatever_the_loss_and_wherever_they_came():
+    assert feed(scheduler(goal=TimeReached(1))[0], [2.0]) == ["exploit"]
+    part, _ = scheduler(goal=TimeReached(3), estimate=EpochMean(100))
+    assert feed(part, [2.0] * 3)[-1] == "exploit"  # no estimate yet
+    part, _ = scheduler(goal=TimeReached(3))
+    with pytest.warns(OverruledWarning, match="the loss is nan"):
+        assert feed(part, [float("nan")] * 3)[-1] == "exploit"
+    part, _ = scheduler((HALF, TimeReached(4)), ({"momentum": 0.5}, {"momentum": 0.2}), estimate=LastBatch())
+    assert feed(part, [2.0] * 5 + [0.9] * 5) == ["explore"] * 5 + ["exploit-1"] * 4 + ["exploit-2"]  # since exploit-1 was entered
+
+
+def test_time_outs_count_from_the_entry_of_a_mode():
+    goals = tuple(phdyn.LossGoal(reduction=share) for share in (0.5, 0.6, 0.9))
+    part, _ = scheduler(
+        goals, ({"momentum": 0.8}, {"momentum": 0.5}, {"momentum": 0.2}), fallback=TimeReached(10), reexplore=TimeReached(15)
+    )
+    feed(part, [2.0] * 60)
+    assert list(part.switches["step"]) == [10, 20, 30, 45, 55]
+    assert list(part.switches["target"]) == ["exploit-1", "exploit-2", "exploit-3", "explore", "exploit-1"]
+
+
+def test_there_is_no_way_back_from_an_estimate_without_a_reduction():
+    part, optimizer = scheduler(estimate=LastBatch(), reexplore=Stagnation(3, 0.01))
+    with pytest.warns(OverruledWarning, match="no way back to explore"):
+        feed(part, [2.0, -1.0, -1.0, -1.0, -1.0, -1.0])
+    assert part.mode == "exploit" and optimizer.param_groups[0]["momentum"] == 0.5
+
+
+def test_epochs_stay_in_step_where_a_loss_is_left_out():
+    part, _ = scheduler(estimate=EpochMean(4))
+    with pytest.warns(OverruledWarning, match="the loss is nan"):
+        modes = feed(part, [2.0, float("nan"), 2.0, 2.0] + [0.4] * 4)
+    assert part.reference == 2.0 and modes.index("exploit") == 7
+
+
+def test_the_full_loss_is_asked_for_once_a_reading_and_moves_no_random_number():
+    asked = []
+
+    def closure():
+        asked.append((part.count, torch.is_grad_enabled(), float(torch.rand(()))))
+        return np.float32(1.0)
+
+    part, _ = scheduler(estimate=FullLoss(closure, every=5), every=20)
+    torch.manual_seed(0)
+    feed(part, [2.0] * 40)
+    assert [count for count, _, _ in asked] == [20, 40] and not any(grad for _, grad, _ in asked)
+    drawn = torch.rand(())
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(()))
 
 
 # What it sets
@@ -224,12 +275,10 @@ def test_friction_and_back_is_as_if_nothing_had_been():
     """Two goals met at the same step, there and back: buffers and settings are those of a training without a switch."""
     model, twin = network(), network()
     optimizer, plain = sgd(model), sgd(twin)
-    back = Guard(lambda point: 9.5 - point.t, name="at once")
-    part = GoalScheduler(optimizer, TimeReached(9), {"friction": 3.0}, reexplore=back)
-    losses = train(model, optimizer, 9, part)
-    part.step(losses[-1])  # the way back, before the next step
+    part = GoalScheduler(optimizer, TimeReached(9), {"friction": 3.0}, reexplore=TimeReached(0))
+    train(model, optimizer, 9, part)
     train(twin, plain, 9)
-    assert list(part.switches["target"]) == ["exploit", "explore"]
+    assert list(part.switches["target"]) == ["exploit", "explore"] and list(part.switches["step"]) == [9, 9]
     for a, b in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(optimizer.state[a]["momentum_buffer"], plain.state[b]["momentum_buffer"], rtol=1e-15, atol=0)
     assert optimizer.param_groups[0]["lr"] == 0.05 and optimizer.param_groups[0]["momentum"] == 0.9
@@ -265,7 +314,7 @@ def test_settings_that_are_tensors_keep_their_place():
 def test_groups_added_later_are_taken_in():
     model, more = network(), torch.nn.Linear(2, 2).double()
     optimizer = sgd(model)
-    part = GoalScheduler(optimizer, TimeReached(3), {"momentum": 0.5}, reexplore=TimeReached(8))
+    part = GoalScheduler(optimizer, TimeReached(3), {"momentum": 0.5}, reexplore=TimeReached(5))
     train(model, optimizer, 4, part)
     optimizer.add_param_group({"params": more.parameters()})
     train(model, optimizer, 1, part)
@@ -291,6 +340,77 @@ def test_a_group_without_an_entry_is_reported():
     optimizer.add_param_group({"params": more.parameters()})
     with pytest.warns(OverruledWarning, match="no entry for param group 1"):
         train(model, optimizer, 2, part)
+
+
+def test_a_list_and_a_group_added_before_the_switch():
+    model, more = network(), torch.nn.Linear(2, 2).double()
+    optimizer = sgd(model)
+    part = GoalScheduler(optimizer, TimeReached(3), [{"momentum": 0.5}])
+    optimizer.add_param_group({"params": more.parameters()})
+    with pytest.warns(OverruledWarning, match="no entry for param group 1"):
+        train(model, optimizer, 4, part)
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.5, 0.9]
+
+
+def test_a_group_that_is_no_ball_keeps_its_settings_when_friction_is_switched():
+    model, more = network(), torch.nn.Linear(2, 2).double()
+    optimizer = sgd(model)
+    part = GoalScheduler(optimizer, TimeReached(3), {"friction": 3.0})
+    optimizer.add_param_group({"params": more.parameters(), "momentum": 0.0})
+    with pytest.warns(OverruledWarning, match="param group 1 has no momentum"):
+        train(model, optimizer, 4, part)
+    assert optimizer.param_groups[1]["lr"] == 0.05 and optimizer.param_groups[0]["momentum"] < 0.9
+
+
+@pytest.mark.parametrize("dampening", [0.0, 0.5])
+def test_friction_is_what_was_asked_for_with_dampening_too(dampening):
+    optimizer = sgd(network(), dampening=dampening)
+    before = training.heavy_ball_from_sgd(lr=0.05, momentum=0.9, dampening=dampening)[0]
+    part = GoalScheduler(optimizer, TimeReached(1), {"friction": 3.0})
+    part.step(1.0)
+    group = optimizer.param_groups[0]
+    after = training.heavy_ball_from_sgd(lr=group["lr"], momentum=group["momentum"], dampening=dampening)
+    np.testing.assert_allclose(after, (before, 3.0), rtol=1e-13)
+
+
+def test_a_tensor_that_groups_share_is_given_to_each():
+    model = network()
+    parameters, rate = list(model.parameters()), torch.tensor(0.05, dtype=torch.float64)
+    groups = [{"params": parameters[:2]}, {"params": parameters[2:], "momentum": 0.8}]
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9)
+    part = GoalScheduler(optimizer, TimeReached(1), {"friction": 3.0})
+    part.step(1.0)
+    for group, momentum in zip(optimizer.param_groups, (0.9, 0.8), strict=True):
+        step = training.heavy_ball_from_sgd(lr=0.05, momentum=momentum)[0]
+        now = training.heavy_ball_from_sgd(lr=float(group["lr"]), momentum=group["momentum"])
+        np.testing.assert_allclose(now, (step, 3.0), rtol=1e-12)
+
+
+def test_betas_that_are_tensors_are_written():
+    optimizer = torch.optim.AdamW(
+        network().parameters(), lr=1e-3, betas=(torch.tensor(0.9), torch.tensor(0.999)), capturable=False, foreach=False
+    )
+    part = GoalScheduler(optimizer, TimeReached(1), {"momentum": 0.5})
+    part.step(1.0)
+    assert optimizer.param_groups[0]["betas"][0].item() == 0.5
+
+
+def test_a_ladder_returns_to_what_was_before_its_first_rung():
+    goals = (HALF, phdyn.LossGoal(reduction=0.8))
+    part, optimizer = scheduler(goals, ({"momentum": 0.8}, {"momentum": 0.2}), estimate=LastBatch(), reexplore=TimeReached(3))
+    feed(part, [2.0, 0.9, 0.3] + [0.3] * 3)
+    assert part.mode == "explore" and optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_removed_it_lets_go():
+    model = network()
+    optimizer = sgd(model)
+    part = GoalScheduler(optimizer, TimeReached(1), {"momentum": 0.5})
+    part.step(1.0)
+    part.remove()
+    optimizer.param_groups[0]["momentum"] = 0.95
+    train(model, optimizer, 1)
+    assert optimizer.param_groups[0]["momentum"] == 0.95
 
 
 # Beside other schedulers
@@ -331,6 +451,52 @@ def test_a_learning_rate_that_is_written_over_is_reported_once():
             cosine.step()
     told = [str(warning.message) for warning in caught if warning.category is OverruledWarning]
     assert len(told) == 1 and "set lr = 0.001 in param group 0; by step 4 something else" in told[0]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_friction_there_and_back_beside_a_cycle_of_the_momentum(before):
+    """The cycle writes the momentum before or after the switch looks; buffers are rescaled from what the last step used."""
+    model = network()
+    optimizer = sgd(model)
+    cycle = torch.optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.05, max_lr=0.05, step_size_up=5, base_momentum=0.7, max_momentum=0.9)
+    part = GoalScheduler(optimizer, TimeReached(8), {"friction": 3.0}, reexplore=TimeReached(0))
+    for _ in range(8):
+        train(model, optimizer, 1)
+        if before:
+            cycle.step()
+        left = [part.switch.used[0] * state["momentum_buffer"] for state in optimizer.state.values()]
+        part.step(1.0)
+        found = [optimizer.param_groups[0]["momentum"] * state["momentum_buffer"] for state in optimizer.state.values()]
+        if not before:
+            cycle.step()
+    assert len(part.switches) == 2
+    for one, other in zip(left, found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)  # no impulse: the next step finds what the last one left
+
+
+def test_a_learning_rate_that_a_schedule_moved_comes_back_moved():
+    """An exponential decay goes on over friction and back as without them."""
+    model = network()
+    optimizer = sgd(model)
+    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.98)
+    part = GoalScheduler(optimizer, TimeReached(5), {"friction": 3.0}, reexplore=TimeReached(5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OverruledWarning)
+        for _ in range(12):
+            train(model, optimizer, 1, part)
+            decay.step()
+    assert part.mode == "explore" and optimizer.param_groups[0]["lr"] == pytest.approx(0.05 * 0.98**12, rel=1e-12)
+
+
+def test_a_schedule_over_friction_is_told_what_it_does():
+    model = network()
+    optimizer = sgd(model)
+    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    part = GoalScheduler(optimizer, TimeReached(3), {"friction": 3.0})
+    train(model, optimizer, 3, part)
+    constant.step()
+    with pytest.warns(OverruledWarning, match="its step and friction are no longer those of the switch"):
+        train(model, optimizer, 1, part)
 
 
 # Going on
@@ -376,7 +542,7 @@ def _stored(state):
 def test_a_state_of_other_modes_is_refused():
     part, _ = scheduler((HALF,), ({"momentum": 0.5},), estimate=LastBatch())
     feed(part, [2.0, 1.0])
-    with pytest.raises(ArgumentError, match="mode 'exploit-1', and this scheduler has explore, exploit"):
+    with pytest.raises(ArgumentError, match="that of another scheduler, modes explore, exploit-1"):
         scheduler()[0].load_state_dict(part.state_dict())
 
 
@@ -403,6 +569,12 @@ def test_a_state_of_other_modes_is_refused():
         (HALF, {"momentum": 0.5}, {"every": 0}, ArgumentError, "every is 0"),
         (HALF, {"momentum": 0.5}, {"fallback": 5}, ArgumentTypeError, "the fallback"),
         (HALF, {"momentum": 0.5}, {"reference": -1.0}, ArgumentError, "not positive"),
+        (HALF, {"momentum": "a"}, {}, ArgumentError, "momentum to 'a'"),
+        (HALF, {"lr": -1.0}, {}, ArgumentError, "lr to -1"),
+        (HALF, {"weight_decay": float("nan")}, {}, ArgumentError, "weight_decay to nan"),
+        (phdyn.LossGoal(value=1.0), {"momentum": 0.5}, {"reexplore": TimeReached(5)}, ArgumentError, "would fire again"),
+        (phdyn.events.GradientNorm(1.0), {"momentum": 0.5}, {}, ArgumentTypeError, "asks for more than a loop knows"),
+        (Guard(lambda point: point.t > 5, name="late"), {"momentum": 0.5}, {}, ArgumentTypeError, "returns a bool"),
     ],
 )
 def test_wrong_arguments_are_refused_at_once(goal, exploit, options, error, match):
@@ -415,9 +587,33 @@ def test_friction_is_for_balls():
         torch.optim.Adam(network().parameters()),
         sgd(network(), nesterov=True),
         sgd(network(), momentum=0.0),
+        torch.optim.RMSprop(network().parameters(), momentum=0.9),
     ):
         with pytest.raises(ArgumentError, match=r"no heavy ball|gradient descent"):
             GoalScheduler(optimizer, HALF, {"friction": 1.0})
+
+
+def test_friction_that_would_overflow_buffers_is_refused():
+    GoalScheduler(sgd(network()), HALF, {"friction": 420.0})
+    with pytest.raises(ArgumentError, match=r"at most 1\d\d\.\d+ is possible in torch\.float32"):
+        GoalScheduler(sgd(network(dtype=torch.float32)), HALF, {"friction": 420.0})
+
+
+def test_a_goal_met_by_a_given_reference_is_an_error_too():
+    part, _ = scheduler(reference=5.0)
+    with pytest.raises(ArgumentError, match="met at the start"):
+        part.step(1.0)
+
+
+def test_a_state_of_another_estimate_or_of_more_groups_is_refused():
+    part, _ = scheduler()
+    with pytest.raises(ArgumentError, match="another scheduler"):
+        scheduler(estimate=EpochMean(3))[0].load_state_dict(part.state_dict())
+    with pytest.raises(ArgumentError, match="another scheduler"):
+        part.load_state_dict({})
+    two = GoalScheduler(sgd(network(), split=True), HALF, {"momentum": 0.5})
+    with pytest.raises(ArgumentError, match="2 param groups, and the optimizer 1"):
+        part.load_state_dict(two.state_dict())
 
 
 def test_what_is_no_optimizer_or_no_loss_is_refused():
