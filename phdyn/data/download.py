@@ -199,6 +199,10 @@ def _require_content(remote: RemoteFile, part: Path, response: Any) -> None:
         raise _CutError(f"the server answered {status} {response.reason}")
     if status >= 400:
         raise _failed(remote, part, f"the server answered {status} {response.reason}")
+    begins = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    if status == _PARTIAL and begins != str(_size(part)):
+        part.unlink(missing_ok=True)
+        raise _CutError(f"the server sent another part of the file, from byte {begins or 'unknown'} on")
 
 
 def _append(remote: RemoteFile, part: Path, response: Any) -> None:

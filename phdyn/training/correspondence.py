@@ -30,7 +30,7 @@ def heavy_ball_from_sgd(*, lr: Any, momentum: Any, dampening: Any = 0.0, mass: A
     Parameters
     ----------
     lr : float or array
-        Learning rate, > 0.
+        Learning rate, >= 0; at 0 nothing moves: the step is 0, and friction infinite.
     momentum : float or array
         mu, in (0, 1]; 0 too in the convention "explicit".
     dampening : float or array
@@ -60,11 +60,9 @@ def heavy_ball_from_sgd(*, lr: Any, momentum: Any, dampening: Any = 0.0, mass: A
     lr, momentum, dampening, mass = _checked(lr, momentum, dampening, mass, convention)
     rate = mass * lr * (1 - dampening)
     if convention == "explicit":
-        step = np.sqrt(rate)
-        return _plain(step), _plain(mass * (1 - momentum) / step)
+        return _step_and_friction(np.sqrt(rate), mass * (1 - momentum))
     damped = -np.log(momentum)  # gamma h/m
-    step = np.sqrt(rate / phi1(-damped)) if convention == "strang" else np.sqrt(rate)
-    return _plain(step), _plain(mass * damped / step)
+    return _step_and_friction(np.sqrt(rate / phi1(-damped)) if convention == "strang" else np.sqrt(rate), mass * damped)
 
 
 def sgd_from_heavy_ball(*, step: Any, friction: Any, mass: Any = 1.0, convention: str = "strang") -> tuple[Any, Any]:
@@ -148,7 +146,8 @@ def kinetic_jumps(lrs: Any, momentum: Any, *, dampening: float = 0.0) -> Any:
     -------
     (steps,) array
         ``lr[k]/lr[k - 1]`` at constant momentum, and 1 for the first step. Where the momentum changes too, that of the momentum that
-        the step's kick finds: ``(h mu)[k]^2/(h mu)[k - 1]^2`` (convention "strang").
+        the step's kick finds: ``(h mu)[k]^2/(h mu)[k - 1]^2`` (convention "strang"). 0 where the learning rate becomes 0, infinite where
+        it leaves it.
 
     Raises
     ------
@@ -157,14 +156,22 @@ def kinetic_jumps(lrs: Any, momentum: Any, *, dampening: float = 0.0) -> Any:
     """
     steps, _ = heavy_ball_from_sgd(lr=np.asarray(lrs), momentum=momentum, dampening=dampening)
     found = np.atleast_1d(steps * np.asarray(momentum, dtype=np.float64))
-    return np.concatenate([[1.0], (found[1:] / found[:-1]) ** 2])
+    still = found[1:] == found[:-1]  # zero twice, too
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.concatenate([[1.0], np.where(still, 1.0, found[1:] / found[:-1]) ** 2])
+
+
+def _step_and_friction(step: Any, force: Any) -> tuple[Any, Any]:
+    """Return h, and the friction whose product with it is given."""
+    still = step == 0
+    return _plain(step), _plain(np.where(still, np.inf, force / np.where(still, 1.0, step)))
 
 
 def _checked(lr: Any, momentum: Any, dampening: Any, mass: Any, convention: str) -> tuple[Any, ...]:
     """Return the settings as arrays, in range."""
     _check_convention(convention)
     lr, momentum, dampening, mass = (np.asarray(value, dtype=np.float64) for value in (lr, momentum, dampening, mass))
-    _check(lr, "lr", lr > 0, "> 0")
+    _check(lr, "lr", lr >= 0, ">= 0")
     _check(dampening, "dampening", (dampening >= 0) & (dampening < 1), "in [0, 1)")
     _check(mass, "mass", mass > 0, "> 0")
     if convention == "explicit":

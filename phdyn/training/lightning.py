@@ -23,7 +23,7 @@ class LightningCallback(Callback):
     ----------
     *parts : GoalScheduler, EnergyObserver, or callables
         What has ``step(loss)``, ``state_dict()`` and ``load_state_dict(state)``; or functions ``part(optimizer)`` that make it of the
-        trainer's first optimizer when the fit starts.
+        trainer's first optimizer when a fit starts, anew in each fit.
 
     Attributes
     ----------
@@ -40,31 +40,36 @@ class LightningCallback(Callback):
     Notes
     -----
     With ``accumulate_grad_batches`` the parts step when the optimizer does, with the mean loss of the batches in between. Any logger takes
-    ``observer.row()``, a dictionary of numbers. Checkpoints hold the states of all parts.
+    ``observer.row()``, a dictionary of numbers. Checkpoints hold the states of all parts. A step whose ``training_step`` returned no
+    loss (None, or under manual optimization a dictionary without "loss") is none for the parts: step them yourself there.
     """
 
     def __init__(self, *parts: Any) -> None:
         if not parts:
             raise ArgumentError("LightningCallback needs a GoalScheduler, an EnergyObserver, or functions that make one of an optimizer")
-        self.parts: list[Any] = list(parts)
+        self.makers, self.parts = parts, list(parts)
         self._states: list[Mapping[str, Any]] = []
         self._losses: list[Any] = []
         self._made = 0
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Make the parts that are given as functions, and give them the states of a checkpoint."""
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Make the parts that are given as functions, of this fit's optimizer, and give them the states of a checkpoint."""
         if not trainer.optimizers:
             raise ArgumentError("LightningCallback: the trainer has no optimizer")
         optimizer = trainer.optimizers[0]
-        self.parts = [part if _is_part(part) else _made(part, optimizer) for part in self.parts]
+        for part in self.parts:
+            if _is_part(part) and part not in self.makers:
+                part.remove()  # of an earlier fit
+        self.parts = [part if _is_part(part) else _made(part, optimizer) for part in self.makers]
         for part, state in zip(self.parts, self._states, strict=False):
             part.load_state_dict(state)
         self._states = []
         self._made = trainer.global_step
+        self._losses.clear()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Step the parts if the optimizer has made a step."""
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is None:
             return
         self._losses.append(loss.detach())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
@@ -54,7 +54,7 @@ def start_at_rest(optimizer: Optimizer) -> None:
         optimizer.state[parameter]["momentum_buffer"] = buffer
 
 
-def state_from_sgd(optimizer: Optimizer, *, convention: str = "strang") -> Tensor:
+def state_from_sgd(optimizer: Optimizer, *, model: nn.Module | None = None, convention: str = "strang") -> Tensor:
     """Return the state of the heavy ball that an SGD discretizes, at its present iterate: what `simulate` goes on from.
 
     Parameters
@@ -62,6 +62,9 @@ def state_from_sgd(optimizer: Optimizer, *, convention: str = "strang") -> Tenso
     optimizer : torch.optim.SGD
         With momentum and equal settings in all param groups. In the convention "strang" the parameters need the gradients at their
         present values: call it between ``backward()`` and ``optimizer.step()``.
+    model : Module, optional
+        Whose order of parameters the state has, that of ``NetworkLoss`` and ``parameters_to_vector(model.parameters())``; the order of the
+        param groups if None, which is another where the groups are not cut out of the model in order.
     convention : {"strang", "exact", "explicit"}
         As in `heavy_ball_from_sgd`, with mass 1. "strang": p is the momentum on the step, ``-s (mu v + (1 - dampening) g/2)`` with torch's
         buffer v, the gradient g and ``s = h/(1 - dampening)``; energies are then of second order. "exact" and "explicit": ``p = -s v``,
@@ -70,19 +73,21 @@ def state_from_sgd(optimizer: Optimizer, *, convention: str = "strang") -> Tenso
     Returns
     -------
     Tensor, shape (2n,)
-        Positions then momenta, in the order of ``torch.nn.utils.parameters_to_vector``. With Nesterov's variant, whose parameters are the
+        Positions then momenta. With Nesterov's variant, whose parameters are the
         look-ahead point, the position is that of the ball: ``q + lr mu v`` (conventions "exact" and "explicit" alone).
 
     Raises
     ------
     ArgumentError
-        Groups with different settings, "strang" with Nesterov's variant or without gradients.
+        Groups with different settings, "strang" with Nesterov's variant or without gradients, a trainable parameter of the model that the
+        optimizer does not have.
     ArgumentTypeError
         Another optimizer.
 
     Notes
     -----
-    In torch's first step the buffer is the gradient, undampened: the momentum before it is ``-s (g - (1 - dampening) g/2)``.
+    Before torch's first step there is no buffer, and the gradient will be taken undampened: "strang" has ``-s (g - (1 - dampening) g/2)``;
+    "exact" and "explicit" have ``-s dampening g/mu``, so that the first kick makes ``-s g`` of it.
     """
     _check_sgd(optimizer, "state_from_sgd")
     group = optimizer.param_groups[0]
@@ -95,12 +100,22 @@ def state_from_sgd(optimizer: Optimizer, *, convention: str = "strang") -> Tenso
         lr=settings.get(group, "lr"), momentum=settings.get(group, "momentum"), dampening=group["dampening"], convention=convention
     )
     positions, momenta = [], []
-    for part in optimizer.param_groups:
-        for parameter in part["params"]:
-            q, p = _ball(optimizer, part, parameter, step, convention)
-            positions.append(q.reshape(-1))
-            momenta.append(p.reshape(-1))
+    for part, parameter in _ordered(optimizer, model):
+        q, p = _ball(optimizer, part, parameter, step, convention)
+        positions.append(q.reshape(-1))
+        momenta.append(p.reshape(-1))
     return torch.cat(positions + momenta)
+
+
+def _ordered(optimizer: Optimizer, model: nn.Module | None) -> list[tuple[dict[str, Any], Tensor]]:
+    """Return groups and parameters in the order of a state."""
+    pairs = {id(parameter): (group, parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if model is None:
+        return list(pairs.values())
+    names = {name: id(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if missing := [name for name, key in names.items() if key not in pairs]:
+        raise ArgumentError(f"state_from_sgd: the optimizer does not have the model's parameter {missing[0]!r}")
+    return [pairs[key] for key in names.values()]
 
 
 def effective_gradient(group: dict[str, Any], parameter: Tensor) -> Tensor:
@@ -117,16 +132,22 @@ def _ball(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor, step: 
     buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
     q = parameter.detach().clone()
     if convention == "strang":
-        if parameter.grad is None:
-            raise ArgumentError("state_from_sgd: a parameter has no gradient: call it after loss.backward()")
-        gradient = effective_gradient(group, parameter)
+        gradient = _gradient(group, parameter)
         before_kick = gradient * (1 - share) if buffer is None else mu * buffer
         return q, (before_kick + gradient * (share / 2)).mul_(-step / share)
-    if buffer is None:
+    if buffer is None and not group["dampening"]:
         return q, torch.zeros_like(q)
+    if buffer is None:
+        return q, _gradient(group, parameter).mul_(-step / share * group["dampening"] / mu)
     if group["nesterov"]:
         q.add_(buffer, alpha=settings.get(group, "lr") * mu)
     return q, buffer * (-step / share)
+
+
+def _gradient(group: dict[str, Any], parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        raise ArgumentError("state_from_sgd: a parameter has no gradient: call it after loss.backward()")
+    return effective_gradient(group, parameter)
 
 
 def _check_sgd(optimizer: Any, what: str) -> None:

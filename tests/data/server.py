@@ -17,7 +17,8 @@ from phdyn.data.download import RemoteFile
 
 
 class Server:
-    """Serves ``files`` on this machine. Each request takes the next of ``faults``: a status, ("cut", bytes) or ("wait", seconds).
+    """Serves ``files`` on this machine. Each request takes the next of ``faults``: a status, ("cut", bytes), ("wait", seconds) or
+    ("another part",): what is asked for from somewhere on begins elsewhere.
 
     ``ranges`` are what it has been asked for, one entry a request, None for a whole file.
     """
@@ -61,6 +62,8 @@ def handler_of(server):
             start = 0
             if asked and server.knows_ranges:
                 start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
+                if fault == ("another part",):
+                    start = 10
                 if start >= len(content):
                     self.send_error(416)
                     return

@@ -78,6 +78,12 @@ def test_a_server_without_ranges_starts_again(cache):
     assert server.ranges[1].startswith("bytes=")
 
 
+def test_another_part_than_was_asked_for_is_thrown_away(cache, server):
+    server.faults = [("cut", 200_000), ("another part",)]
+    assert fetch(server.remote("set.bin")).read_bytes() == CONTENT
+    assert [asked is None for asked in server.ranges] == [True, False, True]
+
+
 def test_a_busy_server_is_asked_again_after_ever_longer_pauses(cache, server, monkeypatch):
     pauses = []
     monkeypatch.setattr(download, "PAUSE", 1.0)

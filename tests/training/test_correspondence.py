@@ -155,6 +155,46 @@ def test_simulate_goes_on_from_an_sgd(dampening, steps):
     close(ball(V, friction, x0, "strang", step, 50).q[:, -1], model)
 
 
+@pytest.mark.parametrize("convention", ["exact", "explicit"])
+@pytest.mark.parametrize("dampening", [0.0, 0.5])
+@pytest.mark.parametrize("steps", [0, 1, 30])
+def test_method_sgd_goes_on_from_an_sgd(convention, dampening, steps):
+    model = network()
+    optimizer = sgd(model, dampening=dampening, weight_decay=1e-2)
+    train(model, optimizer, steps)
+    optimizer.zero_grad()
+    LOSS(model(blobs()[0]), blobs()[1]).backward()
+    x0 = training.state_from_sgd(optimizer, convention=convention)
+    step, friction = training.heavy_ball_from_sgd(lr=0.05, momentum=0.9, dampening=dampening, convention=convention)
+    V, _, _ = potential(1e-2)
+    train(model, optimizer, 50)
+    close(ball(V, friction, x0, replace(methods.get("sgd"), friction=convention), step, 50).q[:, -1], model)
+
+
+def test_the_state_has_the_order_of_the_model():
+    model = network()
+    weights, biases = [list(model.parameters())[k::2] for k in (0, 1)]
+    optimizer = torch.optim.SGD([{"params": weights}, {"params": biases}], lr=0.05, momentum=0.9)
+    train(model, optimizer, 5)
+    state = training.state_from_sgd(optimizer, model=model, convention="explicit")
+    assert torch.equal(state[: len(state) // 2], flat(model))
+    assert not torch.equal(training.state_from_sgd(optimizer, convention="explicit"), state)
+    with pytest.raises(ArgumentError, match=r"parameter '0\.weight'"):
+        training.state_from_sgd(optimizer, model=network(), convention="explicit")
+
+
+def test_started_at_rest_uphill():
+    """With maximize the potential is minus the loss."""
+    model, twin = network(), network()
+    up, down = sgd(model, maximize=True), sgd(twin)
+    LOSS(model(blobs()[0]), blobs()[1]).backward()
+    (-LOSS(twin(blobs()[0]), blobs()[1])).backward()
+    training.start_at_rest(up)
+    training.start_at_rest(down)
+    for a, b in zip(up.state.values(), down.state.values(), strict=True):
+        assert torch.equal(a["momentum_buffer"], b["momentum_buffer"])
+
+
 def test_a_change_of_lr_is_another_friction_and_an_impulse():
     """Strang's method with the new step and friction, started with the momentum times sqrt(lr_new/lr_old)."""
     model = network()
@@ -188,7 +228,7 @@ def test_schedules_hide_friction():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"lr": 0.0, "momentum": 0.9}, "lr is 0"),
+        ({"lr": -0.1, "momentum": 0.9}, "lr is -0.1"),
         ({"lr": [0.1, -1.0], "momentum": 0.9}, "lr is -1"),
         ({"lr": 0.1, "momentum": 0.0}, "gradient descent"),
         ({"lr": 0.1, "momentum": 1.1}, "momentum is 1.1"),
@@ -201,6 +241,13 @@ def test_schedules_hide_friction():
 def test_settings_out_of_range_are_refused(options, match):
     with pytest.raises(ArgumentError, match=match):
         training.heavy_ball_from_sgd(**options)
+
+
+def test_without_a_learning_rate_nothing_moves():
+    assert training.heavy_ball_from_sgd(lr=0.0, momentum=0.9) == (0.0, math.inf)
+    lrs = np.array([0.0, 0.0, 0.1, 0.1, 0.0])
+    np.testing.assert_array_equal(training.friction_schedule(lrs, momentum=0.9)[[0, 1, 4]], math.inf)
+    np.testing.assert_array_equal(training.kinetic_jumps(lrs, momentum=0.9), [1.0, 1.0, math.inf, 1.0, 0.0])
 
 
 def test_a_ball_out_of_range_is_refused():

@@ -87,7 +87,7 @@ def test_scaled_gradients_are_read_unscaled_and_skipped_steps_are_none(fused, we
         warnings.simplefilter("ignore")  # the scheduler's, about the loss that is not finite
         for k in range(41):
             optimizer.zero_grad()
-            loss = LOSS(model(x.float()), y) * (float("inf") if k == 20 else 1.0)
+            loss = LOSS(model(x.float()), y) * (float("inf") if k == 5 else 1.0)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
@@ -96,7 +96,27 @@ def test_scaled_gradients_are_read_unscaled_and_skipped_steps_are_none(fused, we
     train(twin, other, 40, expected, plain)
     torch.testing.assert_close(flat(model), flat(twin), rtol=0, atol=1e-5)
     np.testing.assert_allclose(observer.energy.residual, plain.energy.residual, rtol=0, atol=1e-5)
-    assert expected.switches[0].step < 20 or scheduler.switches[0].step == expected.switches[0].step + 1
+    assert 5 < expected.switches[0].step < 35 and scheduler.switches[0].step == expected.switches[0].step + 1
+    assert observer.switches[0].injected == pytest.approx(plain.switches[0].injected, rel=1e-3)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_settings_that_change_in_a_skipped_step_are_entered_with_the_next(every):
+    model, twin = network(dtype=torch.float32), network(dtype=torch.float32)
+    optimizer, other = sgd(model, fused=True), sgd(twin)
+    observer, plain = EnergyObserver(optimizer, every=every), EnergyObserver(other)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    x, y = blobs()
+    for k in range(31):
+        optimizer.param_groups[0]["lr"] = 0.05 if k < 15 else 0.0125
+        optimizer.zero_grad()
+        loss = LOSS(model(x.float()), y)
+        scaler.scale(loss * (float("inf") if k == 15 else 1.0)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        observer.step(loss)
+    train(twin, other, 30, plain, change={15: lambda optimizer: optimizer.param_groups[0].update(lr=0.0125)})
+    assert observer.switches[0].injected == pytest.approx(plain.switches[0].injected, rel=1e-4)
 
 
 def test_accumulated_gradients_make_one_step():
@@ -137,7 +157,7 @@ def test_all_ranks_switch_on_the_same_step(tmp_path):
         textwrap.dedent("""
             import os, sys, torch, phdyn
             import torch.distributed as dist
-            from phdyn.training import GoalScheduler, LastBatch
+            from phdyn.training import FullLoss, GoalScheduler, LastBatch
             rank = int(sys.argv[1])
             dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
             torch.manual_seed(0)
@@ -149,7 +169,11 @@ def test_all_ranks_switch_on_the_same_step(tmp_path):
                 model(torch.randn(4, 3)).square().mean().backward()
                 optimizer.step()
                 scheduler.step(torch.tensor(2.0 - 0.1 * k if rank else 3.0 - 0.1 * k))
-            print(scheduler.switches[0].step, float(next(model.parameters()).sum()))
+            full = GoalScheduler(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), phdyn.LossGoal(value=1.0), {"momentum": 0.5},
+                                 estimate=FullLoss(lambda: 2.0 - 0.1 * full.count + (0.0 if rank else 1.0), every=1))
+            for k in range(1, 21):
+                full.step(0.0)
+            print(scheduler.switches[0].step, full.switches[0].step, float(next(model.parameters()).sum()))
             dist.destroy_process_group()
         """),
         encoding="utf-8",
@@ -161,7 +185,8 @@ def test_all_ranks_switch_on_the_same_step(tmp_path):
     ]
     said = [rank.communicate(timeout=120) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], said
-    (step, total), (other, twin) = (out.split() for out, _ in said)
+    (step, full, total), (other, also, twin) = (out.split() for out, _ in said)
+    assert full == also == "15"
     assert step == other == "16"  # the mean is 2.5 - 0.1 k, at the goal from step 15 on, and read at even steps
     assert total == twin
 
@@ -222,7 +247,16 @@ LIGHTNING = """
     second = callback()
     _, resumed = fit(12, [second], {checkpoint!r})
     few = callback()
-    fit(12, [few], accumulate_grad_batches=2)
+    fit(12, [few], accumulate_grad_batches=3)
+    means = LightningCallback(EnergyObserver)
+    fit(1, [means], accumulate_grad_batches=4)
+    halves = callback()
+    trainer, _ = fit(5, [halves], accumulate_grad_batches=2)
+    trainer.save_checkpoint({checkpoint!r})
+    later = callback()
+    fit(12, [later], {checkpoint!r}, accumulate_grad_batches=2)
+    resumed_steps = later.parts[0].count, len(later.parts[1].energy.t)
+    fit(3, [later])
     alone, = (Module(),)
     scheduler, observer = GoalScheduler(o := sgd(alone.net), phdyn.LossGoal(reduction=0.2), {{"momentum": 0.5}}), EnergyObserver(o)
     for _ in range(12):
@@ -236,7 +270,11 @@ LIGHTNING = """
     same = [torch.equal(flat(module.net), flat(other.net)) for other in (resumed, alone)]
     same += [str(whole.parts[0].switches) == str(other) for other in (second.parts[0].switches, scheduler.switches)]
     same += [bool((whole.parts[1].energy.residual == other.energy.residual).all()) for other in (second.parts[1], observer)]
-    print(*same, len(whole.parts[0].switches), len(whole.parts[1].energy.t), few.parts[0].count, len(few.parts[1].energy.t))
+    start = network()
+    mean = float(LOSS(start(blobs()[0]), blobs()[1]))
+    same.append(abs(float(means.parts[0].energy.potential[0]) - mean) < 1e-12)
+    print(*same, len(whole.parts[0].switches), len(whole.parts[1].energy.t), few.parts[0].count, len(few.parts[1].energy.t),
+          *resumed_steps, later.parts[0].count, len(later.parts[1].energy.t))
 """
 
 
@@ -246,7 +284,7 @@ def test_lightning_trains_as_a_plain_loop_and_resumes(tmp_path):
     code = textwrap.dedent(LIGHTNING.format(tests=tests, checkpoint=str(tmp_path / "at.ckpt")))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-10:] == ["True"] * 6 + ["1", "48", "24", "24"]
+    assert done.stdout.split()[-15:] == ["True"] * 7 + ["1", "48", "24", "24", "24", "24", "12", "12"]
 
 
 def test_without_lightning_the_error_names_the_extra():
