@@ -111,6 +111,43 @@ def test_changes_of_other_settings_are_accounted_for(changes):
     assert np.abs(observer.energy.residual).max() < 2 * plain
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": 0.01},
+        {"momentum": 0.5},
+        {"momentum": 0.0},
+        {"dampening": 0.0},
+        {"dampening": 0.8, "lr": 0.1, "momentum": 0.95, "weight_decay": 0.1},
+    ],
+)
+def test_what_a_change_injects_by_hand(values):
+    """The momentum on the step before and after, from torch's buffers before the step; weight decay by |q|^2."""
+    observer, model, optimizer = observed(40, dampening=0.4, weight_decay=0.02, batch=16)
+    q = flat(model)
+    optimizer.zero_grad()
+    loss = LOSS(model(blobs()[0]), blobs()[1])
+    loss.backward()
+    raw = torch.cat([parameter.grad.reshape(-1) for parameter in model.parameters()])
+    v = torch.cat([state["momentum_buffer"].reshape(-1) for state in optimizer.state.values()])
+
+    gradient = raw + values.get("weight_decay", 0.02) * q
+
+    def kinetic(lr, momentum, dampening, **_):
+        if not momentum:
+            return 0.0
+        step, _ = training.heavy_ball_from_sgd(lr=lr, momentum=momentum, dampening=dampening)
+        return float((step / (1 - dampening) * (momentum * v + (1 - dampening) / 2 * gradient)).square().sum()) / 2
+
+    group = optimizer.param_groups[0]
+    before, decay = kinetic(**group), group["weight_decay"]
+    set_to(optimizer, **values)
+    optimizer.step()
+    observer.step(loss)
+    expected = kinetic(**group) - before + (group["weight_decay"] - decay) * float(q.square().sum()) / 2
+    assert observer.switches[0].injected == pytest.approx(expected, rel=1e-9)
+
+
 def test_momentum_that_ends_and_comes_back():
     """Without momentum there is gradient descent; torch keeps the old buffer, and its energy comes back with the momentum."""
     observer, _, _ = observed(120, change={50: partial(set_to, momentum=0.0), 70: partial(set_to, momentum=0.9)})
