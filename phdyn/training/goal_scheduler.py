@@ -13,13 +13,13 @@ from torch.optim import Optimizer
 from phdyn.errors import ArgumentError, ArgumentTypeError, OverruledWarning
 from phdyn.events import Event, LossGoal, name_of
 from phdyn.tables import Table
-from phdyn.training import settings, triggers
+from phdyn.training import settings
 from phdyn.training.estimates import Ema, EpochMean, Estimate, FullLoss, LastBatch, Memory
 from phdyn.training.losses import noted, read
+from phdyn.training.modes import EXPLORE, Modes
 from phdyn.training.switch import Exploit, Switch
 
 _COLUMNS = ("step", "source", "target", "event", "loss", "lag")
-_STATE = ("mode", "count", "entered", "estimate_memory", "estimate_now", "reference", "watched", "raw_reached", "closest", "switched")
 
 
 class GoalScheduler:
@@ -97,24 +97,29 @@ class GoalScheduler:
     ) -> None:
         settings.check_optimizer(optimizer, "GoalScheduler")
         self.optimizer, self.estimate = optimizer, estimate
-        self.goals, self.exploits = _ladder(goal, exploit)
-        self.fallback, self.reexplore = fallback, reexplore
-        self.modes = ["explore", *([f"exploit-{k + 1}" for k in range(len(self.goals))] if isinstance(goal, tuple) else ["exploit"])]
+        goals, self.exploits = _ladder(goal, exploit)
+        names = [EXPLORE, *([f"exploit-{k + 1}" for k in range(len(goals))] if isinstance(goal, tuple) else ["exploit"])]
+        self.modes = Modes(goals, fallback, reexplore, names, reference)
         self.every = every
-        self._check(reference)
+        self._check()
         self._told: set[str] = set()
         self.switch = Switch(optimizer, self.exploits, self._tell)
-        self.count = self.entered = 0
-        self.mode = "explore"
-        self.reference = math.nan if reference is None else float(reference)
+        self.count = 0
         self.estimate_now = math.nan
         self.estimate_memory: Memory = []
-        self.raw_reached: int | None = None
-        self.closest: list[float] = [math.inf, math.nan, math.nan]
         self.switched: list[tuple[Any, ...]] = []
-        self.watched = self._watched(0, math.nan, self.reference)
         self._pending: list[float | Tensor] = []
         self._handle = optimizer.register_step_pre_hook(self._hold)
+
+    @property
+    def mode(self) -> str:
+        """The mode that the training is in."""
+        return self.modes.mode
+
+    @property
+    def reference(self) -> float:
+        """The loss that reductions refer to; nan where not known yet."""
+        return self.modes.reference
 
     def step(self, loss: float | Tensor) -> None:
         """Take note of the loss of the step that the optimizer has just made, and switch if an event fires.
@@ -142,13 +147,13 @@ class GoalScheduler:
     def switches(self) -> Table:
         """The switches so far."""
         rows = list(zip(*self.switched, strict=True)) or [()] * len(_COLUMNS)
-        return Table({name: list(column) for name, column in zip(_COLUMNS, rows, strict=True)}, empty=self._none())
+        return Table({name: list(column) for name, column in zip(_COLUMNS, rows, strict=True)}, empty=self.modes.none(self.count))
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that ``load_state_dict`` needs, as plain numbers, texts, lists and dictionaries."""
-        state = {name: _copied(getattr(self, name)) for name in _STATE}
-        state |= {"pending": [float(loss) for loss in self._pending], "settings": self.switch.state(), "kind": self._kind()}
-        return state
+        parts = {"pending": [float(loss) for loss in self._pending], "settings": self.switch.state(), "modes": self.modes.state()}
+        estimate = {"memory": list(self.estimate_memory), "now": self.estimate_now}
+        return {"kind": self._kind(), "count": self.count, "switches": list(self.switched), "estimate": estimate, **parts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; the optimizer's own state is loaded by itself, before or after.
@@ -166,31 +171,20 @@ class GoalScheduler:
         if state.get("kind") != self._kind():
             raise ArgumentError(f"the state is that of another scheduler, {state.get('kind')}: this one is {self._kind()}")
         self.switch.load(state["settings"])
-        for name in _STATE:
-            setattr(self, name, _copied(state[name]))
-        self._pending = list(state["pending"])
+        self.modes.load(state["modes"])
+        self.count, self.switched, self._pending = state["count"], list(state["switches"]), list(state["pending"])
+        self.estimate_memory, self.estimate_now = list(state["estimate"]["memory"]), state["estimate"]["now"]
 
     def _kind(self) -> str:
         """Return what a state must agree with."""
-        events = [name_of(event) if event is not None else "none" for event in (*self.goals, self.fallback, self.reexplore)]
-        return f"modes {', '.join(self.modes)}; events {', '.join(events)}; estimate {type(self.estimate).__name__}"
+        return f"{self.modes.kind()}; estimate {type(self.estimate).__name__}"
 
-    def _check(self, reference: float | None) -> None:
-        for k, event in enumerate(self.goals):
-            triggers.check_trigger(event, "the goal" if len(self.goals) == 1 else f"goal {k + 1}")
-        for name, event in (("the fallback", self.fallback), ("reexplore", self.reexplore)):
-            if event is not None:
-                triggers.check_trigger(event, name)
+    def _check(self) -> None:
         if not hasattr(self.estimate, "update") or isinstance(self.estimate, type):
             known = "LastBatch(), Ema(decay), EpochMean(batches) or FullLoss(...)"
             raise ArgumentTypeError(f"estimate is {self.estimate!r}: {known} is needed")
         if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
             raise ArgumentError(f"every is {self.every!r}: a positive whole number of steps is needed")
-        for goal in self.goals:
-            if reference is not None and isinstance(goal, LossGoal):
-                goal.level(reference)
-        if self.reexplore is not None and isinstance(self.goals[0], LossGoal) and self.goals[0].value is not None:
-            raise ArgumentError(f"{self.goals[0]} would fire again as soon as reexplore leads back: with reexplore give a reduction")
 
     def _read(self) -> None:
         """Read the losses that have come in since the last reading, and act on them."""
@@ -208,9 +202,10 @@ class GoalScheduler:
             self._estimate(step, loss, last=last)
         elif isinstance(self.estimate, EpochMean):
             self.estimate.missed(self.estimate_memory)
-        if math.isnan(self.reference) and not math.isnan(self.estimate_now):
-            self._start(step)
-        self._look(step, loss)
+        for _ in self.modes.names:  # a goal that is met on entering a mode fires at once
+            fired = self.modes.look(step, loss, self.estimate_now)
+            if fired is None or not self._switch(step, *fired):
+                return
 
     def _estimate(self, step: int, loss: float, *, last: bool) -> None:
         if isinstance(self.estimate, FullLoss) and not last:
@@ -218,91 +213,36 @@ class GoalScheduler:
         now = self.estimate.update(self.estimate_memory, step, loss)
         if not isinstance(self.estimate, (LastBatch, Ema, EpochMean)):
             now = read([now], self.optimizer.param_groups[0]["params"][0].device)[0]
-        started, self.estimate_now = not math.isnan(self.estimate_now), now
-        if not started and not math.isnan(self.reference):
-            self._refuse_met(now)
-
-    def _start(self, step: int) -> None:
-        """Take the first estimate as the reference."""
-        self.reference = self.estimate_now
-        goal = self._goal()
-        if goal is not None:
-            self.watched[0] = triggers.enter(goal, step, self.reference, self.reference)
-            self._refuse_met(self.estimate_now)
-
-    def _refuse_met(self, now: float) -> None:
-        goal = self._goal()
-        if goal is not None and self.mode == self.modes[0] and not self.switched and now <= self.watched[0][0]:
-            raise ArgumentError(f"the goal {goal} is met at the start already (loss {now:.6g}): choose a lower one, or set it at once")
-
-    def _watched(self, step: int, now: float, reference: float) -> list[Memory]:
-        return [triggers.enter(event, step - self.entered, now, reference) for event, _ in self._edges()]
-
-    def _edges(self) -> list[tuple[Event, str]]:
-        """Return what is watched in this mode, and where it leads: the goal and the fallback to the next mode, the way back."""
-        k = self.modes.index(self.mode)
-        onwards = [(event, self.modes[k + 1]) for event in (self.goals[k], self.fallback)] if k < len(self.goals) else []
-        back = [(self.reexplore, self.modes[0])] if k else []
-        return [(event, target) for event, target in (*onwards, *back) if event is not None]
-
-    def _goal(self) -> LossGoal | None:
-        """Return the goal of this mode, if it is one on the loss."""
-        k = self.modes.index(self.mode)
-        goal = self.goals[k] if k < len(self.goals) else None
-        return goal if isinstance(goal, LossGoal) else None
-
-    def _look(self, step: int, loss: float) -> None:
-        """Look at the events of this mode, and after a switch at those of the next: a goal that is met there fires at once."""
-        for _ in self.modes:
-            self._note(step, loss)
-            fired = self._fired(step)
-            if fired is None or not self._switch(step, *fired):
-                return
-
-    def _note(self, step: int, loss: float) -> None:
-        """Keep when a batch was at the goal first, and how close the estimate has come."""
-        if self._goal() is None or math.isnan(level := self.watched[0][0]):
-            return
-        if self.raw_reached is None and loss <= level:
-            self.raw_reached = step
-        if self.estimate_now < self.closest[0]:
-            self.closest = [self.estimate_now, step, level]
-
-    def _fired(self, step: int) -> tuple[Event, str] | None:
-        """Return the first event that fires, and where it leads; every memory sees the estimate."""
-        pairs = zip(self._edges(), self.watched, strict=True)
-        fired = [edge for edge, memory in pairs if triggers.fires(edge[0], memory, step - self.entered, self.estimate_now)]
-        return fired[0] if fired else None
+        first, self.estimate_now = math.isnan(self.estimate_now) and not math.isnan(now), now
+        if first:
+            self.modes.see(step, now)
 
     def _switch(self, step: int, event: Event, target: str) -> bool:
         """Go to another mode; say whether that was possible."""
-        back, now = target == self.modes[0], self.estimate_now
-        reference = now if back else self.reference
-        if back and isinstance(goal := self.goals[0], LossGoal) and not now > goal.floor:
-            self._tell("back", f"at step {step} the estimate is {now:.6g}, of which {goal} is no reduction: no way back to explore")
+        back, now = target == EXPLORE, self.estimate_now
+        if back and not self.modes.way_back_from(now):
+            self._tell("back", f"at step {step} the estimate is {now:.6g}, of which no goal is a reduction: no way back to explore")
             return False
-        reached = self.raw_reached if isinstance(event, LossGoal) else None
+        reached = self.modes.raw_reached if isinstance(event, LossGoal) else None
         lag = math.nan if reached is None else self.count - reached
         self.switched.append((self.count, self.mode, target, name_of(event), now, lag))
-        self.mode, self.reference, self.entered = target, reference, self.count
+        self.modes.enter(target, self.count, now)
         if back:
             self.switch.restore()
         else:
             self.switch.apply(self._exploit())
-        self.raw_reached, self.closest = None, [math.inf, math.nan, math.nan]
-        self.watched = self._watched(self.count, now, self.reference)
         return True
 
     def _hold(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Keep a switch in force before each optimizer step, or say that it was overruled."""
-        if self.mode != self.modes[0]:
+        if self.mode != EXPLORE:
             if new := self.switch.grow():
                 self.switch.apply(self._exploit(), new)
             self.switch.enforce(self._overruled)
         self.switch.note()
 
     def _exploit(self) -> Exploit:
-        return self.exploits[self.modes.index(self.mode) - 1]
+        return self.exploits[self.modes.index - 1]
 
     def _overruled(self, number: int, ours: float, now: float) -> None:
         by = f"by step {self.count + 1} something else has set it to {now:g}, and that stays"
@@ -314,13 +254,6 @@ class GoalScheduler:
         if key not in self._told:
             self._told.add(key)
             warnings.warn(message, OverruledWarning, stacklevel=4)
-
-    def _none(self) -> str:
-        goal = self.goals[min(self.modes.index(self.mode), len(self.goals) - 1)]
-        if not math.isfinite(self.closest[0]):
-            return f"no switch: {name_of(goal)} not reached in {self.count} steps"
-        loss, step, level = self.closest
-        return f"no switch: {name_of(goal)} not reached; closest was loss {loss:.4f} at step {step:.0f}, goal {level:.4f}"
 
 
 def _ladder(goal: Any, exploit: Any) -> tuple[tuple[Event, ...], tuple[Exploit, ...]]:
@@ -338,10 +271,3 @@ def _ladder(goal: Any, exploit: Any) -> tuple[tuple[Event, ...], tuple[Exploit, 
         if not any(parts):
             raise ArgumentError("exploit sets nothing: name a setting, such as {'momentum': 0.5}")
     return goals, exploits
-
-
-def _copied(value: Any) -> Any:
-    """Return lists and dictionaries of their own."""
-    if isinstance(value, dict):
-        return {key: _copied(entry) for key, entry in value.items()}
-    return [_copied(entry) for entry in value] if isinstance(value, list) else value

@@ -163,6 +163,17 @@ def test_gradient_descent_is_the_gradient_flow():
     np.testing.assert_allclose(observer.energy.t, 0.01 * np.arange(100), rtol=1e-12)
 
 
+def test_weight_decay_of_gradient_descent_is_where_the_step_begins():
+    model = network()
+    optimizer = sgd(model, momentum=0.0, lr=0.5, weight_decay=0.3)
+    observer, expected = EnergyObserver(optimizer), []
+    for _ in range(5):
+        q = flat(model)
+        losses = train(model, optimizer, 1, observer)
+        expected.append(losses[0] + 0.15 * float(q.square().sum()))
+    np.testing.assert_allclose(observer.energy.potential, expected, rtol=1e-13)
+
+
 def test_a_schedule_is_one_change():
     model = network()
     optimizer = sgd(model)
