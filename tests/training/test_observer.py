@@ -276,10 +276,12 @@ def test_rows_are_thinned_and_steps_stay_with_them():
 
 @pytest.mark.parametrize("at", [1, 25])
 @pytest.mark.parametrize("full", [False, True])
-def test_a_resumed_observation_is_the_uninterrupted_one(at, full):
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_resumed_observation_is_the_uninterrupted_one(at, full, every):
     def parts(model):
         optimizer = sgd(model)
-        return optimizer, EnergyObserver(optimizer, full_gradient=training.full_batch(model, LOSS, *blobs()) if full else None)
+        closure = training.full_batch(model, LOSS, *blobs()) if full else None
+        return optimizer, EnergyObserver(optimizer, every=every, full_gradient=closure)
 
     model, again = network(), network(seed=5)
     (optimizer, observer), (other, copy) = parts(model), parts(again)
