@@ -287,7 +287,7 @@ class EnergyObserver:
         pairs = list(zip(reading.balls, reading.products, strict=True))
         moving = sum([kinetic(ball, products) for ball, products in pairs])
         potential = self._potential(reading)
-        if self._balls:
+        if self._balls and any(products.stopped or products.started for products in reading.products):
             self._works["injected"] += sum([stopped_and_started(ball, products) for ball, products in pairs])
         if reading.balls != self._balls:
             self._change(reading, moving, potential)

@@ -8,6 +8,7 @@ the device until many steps are read together, so that no step waits for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ class Reading:
         self.loss: Any = None
         self.skipped: Any = None
 
+    def far(self) -> bool:
+        """Say whether numbers still are tensors."""
+        given = (self.full, self.loss, self.skipped)
+        return type(self.products[0].vv) is not float or any(isinstance(number, Tensor) for number in given)
+
     def numbers(self) -> list[Any]:
         """Return all numbers in a fixed order."""
         return [*(number for part in self.products for number in part), self.full, self.loss, self.skipped]
@@ -62,6 +68,7 @@ class Reading:
 
 def settle(readings: Sequence[Reading]) -> None:
     """Make all numbers of some readings floats; the device is waited for once."""
+    readings = [reading for reading in readings if reading.far()]
     numbers = [reading.numbers() for reading in readings]
     tensors = [number for row in numbers for number in row if isinstance(number, Tensor)]
     if not tensors:
@@ -88,7 +95,7 @@ class Reader:
         self.balls: tuple[Ball, ...] = ()
         self.full: Tensor | None = None
         self.full_gradient: dict[int, Tensor] = {}
-        self.moved: list[list[int]] = []
+        self.moved: list[Tensors] = []
         self.unsure = False
 
     def before(self) -> None:
@@ -107,14 +114,19 @@ class Reader:
         groups = self.optimizer.param_groups
         balls = self._settings(groups)
         changed = bool(self.balls) and balls is not self.balls and balls != self.balls
-        moved = [[id(parameter) for parameter in group["params"] if parameter.grad is not None] for group in groups]
-        reshaped = bool(self.moved) and moved != self.moved
+        pairs = [_moved(group) for group in groups]
+        moved = [parameters for parameters, _ in pairs]
+        reshaped = bool(self.moved) and not _same(moved, self.moved)
+        whole = row or changed or reshaped or self.unsure
+        noisy = row and self.full is not None
         reading = Reading(step, balls, [], row=row)
         with torch.no_grad(), np.errstate(over="ignore", invalid="ignore"):  # a training that runs away says so in its verdict
-            for number, (group, ball) in enumerate(zip(groups, balls, strict=True)):
-                whole = row or changed or reshaped or self.unsure
-                products = self._read(group, ball, whole=whole, noisy=row and self.full is not None)
-                reading.products.append(self._reshaped(products, number, group, ball) if reshaped else products)
+            for number, (ball, (parameters, gradients)) in enumerate(zip(balls, pairs, strict=True)):
+                products = self._read(parameters, gradients, ball, whole=whole, noisy=noisy)
+                if ball.weight_decay and whole:
+                    still = [parameter for parameter in groups[number]["params"] if parameter.grad is None]
+                    products = products._replace(qq=products.qq + _squares(still))
+                reading.products.append(self._reshaped(products, number, pairs[number], ball) if reshaped else products)
         reading.full = self.full if row else None
         found = getattr(self.optimizer, "found_inf", None)
         reading.skipped = None if found is None else found.detach().clone()
@@ -129,46 +141,61 @@ class Reader:
             check_balls(groups)
         return tuple([_ball(group) for group in groups])
 
-    def _read(self, group: dict[str, Any], ball: Ball, *, whole: bool, noisy: bool) -> Products:
-        """Return the products of a group; without momentum v is the buffer of the last step that had one."""
-        moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+    def _read(self, moved: Tensors, g: Tensors, ball: Ball, *, whole: bool, noisy: bool) -> Products:
+        """Return the products of parameters with gradients; without momentum v is the buffer of the last step that had one."""
         v = self._buffers(moved)
         if not whole and ball.momentum:
             return Products(_squares(v))
-        g: Tensors = [parameter.grad for parameter in moved]
         squares: Number = 0.0
-        if ball.weight_decay:
-            q = _start(moved, v, g, ball) if moved else []
-            g = list(torch._foreach_add(g, q, alpha=ball.weight_decay)) if moved else []
-            still = [parameter for parameter in group["params"] if parameter.grad is None]
-            squares = _squares(q) + _squares(still)
+        batch = g
+        if ball.weight_decay and moved:
+            q = _start(moved, v, g, ball)
+            g, squares = list(torch._foreach_add(g, q, alpha=ball.weight_decay)), _squares(q)
         if len(v) < len(g):
             v = []
-        noise = self._noise(moved, v, g, ball) if noisy and moved else 0.0
-        return Products(*(_by_dots(v, g) if _on_cpu(g) else _by_norms(v, g)), squares, noise)
+        noise = self._noise(moved, v, g, batch, ball) if noisy and moved else 0.0
+        return Products(*_three(v, g), squares, noise)
 
     def _buffers(self, moved: Tensors) -> Tensors:
-        states = [self.optimizer.state.get(parameter, {}) for parameter in moved]
-        return [buffer for state in states if (buffer := state.get("momentum_buffer")) is not None]
+        state = self.optimizer.state
+        found = [state[parameter].get("momentum_buffer") if parameter in state else None for parameter in moved]
+        return [buffer for buffer in found if buffer is not None]
 
-    def _reshaped(self, products: Products, number: int, group: dict[str, Any], ball: Ball) -> Products:
+    def _reshaped(self, products: Products, number: int, now: tuple[Tensors, Tensors], ball: Ball) -> Products:
         """Add what parameters bring and take that are moved again, or no longer."""
-        before = set(self.moved[number]) if number < len(self.moved) else set()
+        before = self.moved[number] if number < len(self.moved) else []
         if not ball.momentum or not before:
             return products
-        gone = [parameter for parameter in group["params"] if parameter.grad is None and id(parameter) in before]
-        new = [parameter for parameter in group["params"] if parameter.grad is not None and id(parameter) not in before]
-        part = self._read({**group, "params": new}, ball, whole=True, noisy=False)
+        moving, moved = {id(parameter) for parameter in now[0]}, {id(parameter) for parameter in before}
+        gone = [parameter for parameter in before if id(parameter) not in moving]
+        new = [pair for pair in zip(*now, strict=True) if id(pair[0]) not in moved]
+        part = self._read([parameter for parameter, _ in new], [gradient for _, gradient in new], ball, whole=True, noisy=False)
         share = 1 - ball.dampening
         started = part.vv - share * part.vg + share**2 * part.gg / 4
         return products._replace(stopped=_squares(self._buffers(gone)), started=started)
 
-    def _noise(self, moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Number:
+    def _noise(self, moved: Tensors, v: Tensors, g: Tensors, batch: Any, ball: Ball) -> Number:
         """Return the product of the noise with ``v - (1 - dampening) g/2``; without momentum, with g."""
-        batch: Any = [parameter.grad for parameter in moved]
         full = [self.full_gradient[id(parameter)] for parameter in moved]
         against = list(torch._foreach_add(v, g, alpha=(ball.dampening - 1) / 2)) if ball.momentum else g
-        return _dot(list(torch._foreach_sub(full, batch)), against)
+        noise = list(torch._foreach_sub(full, batch))
+        return _three(noise, against)[1]
+
+
+def _moved(group: dict[str, Any]) -> tuple[Tensors, Tensors]:
+    """Return the parameters of a group that have gradients, and these."""
+    parameters, gradients = [], []
+    for parameter in group["params"]:
+        gradient = parameter.grad
+        if gradient is not None:
+            parameters.append(parameter)
+            gradients.append(gradient)
+    return parameters, gradients
+
+
+def _same(one: list[Tensors], other: list[Tensors]) -> bool:
+    """Say whether the parameters of all groups are the same objects."""
+    return len(one) == len(other) and all(len(a) == len(b) and all(map(is_, a, b)) for a, b in zip(one, other, strict=True))
 
 
 def check_balls(groups: list[dict[str, Any]]) -> None:
@@ -208,56 +235,43 @@ def _start(moved: Tensors, v: Tensors, g: Tensors, ball: Ball) -> Tensors:
     return list(torch._foreach_div(torch._foreach_add(q, g, alpha=ball.lr), 1 - ball.lr * ball.weight_decay))
 
 
-def _on_cpu(tensors: Tensors) -> bool:
-    """Say whether tensors lie where BLAS can read them.
+def _squares(tensors: Tensors) -> Number:
+    """Return the sum of the squares of all entries: a float on the CPU, a tensor elsewhere."""
+    vectors = _vectors(tensors)
+    if vectors is not None:
+        return sum([float(a.dot(a)) for a in vectors])
+    return torch.stack([norm.to(wide(norm.device)) for norm in torch._foreach_norm(tensors)]).square().sum()
+
+
+def _three(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
+    """Return ``v.v, v.g, g.g``; without buffers the first two are 0.
+
+    On an accelerator from three norms, each one launch for all tensors: ``v.g = v.v + g.g/4 - |v - g/2|^2``.
+    """
+    if not v:
+        return 0.0, 0.0, _squares(g)
+    one, other = _vectors(v), _vectors(g)
+    if one is None or other is None:
+        vv, gg, between = _squares(v), _squares(g), _squares(list(torch._foreach_add(v, g, alpha=-0.5)))
+        return vv, vv + gg / 4 - between, gg
+    vg = sum([float(a.dot(b)) for a, b in zip(one, other, strict=True)])
+    return sum([float(a.dot(a)) for a in one]), vg, sum([float(b.dot(b)) for b in other])
+
+
+def _vectors(tensors: Tensors) -> list[Any] | None:
+    """Return CPU tensors in single or double precision as NumPy vectors, without a copy where their memory is in order; None of others.
 
     Raises
     ------
     ArgumentTypeError
-        A gradient is sparse.
+        One is sparse.
     """
-    for tensor in tensors:
-        if tensor.layout is not torch.strided:
-            raise ArgumentTypeError("EnergyObserver: a gradient is sparse: use sparse=False")
-        if tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.float64):
-            return False
-    return True
-
-
-def _dot(one: Tensors, other: Tensors) -> Number:
-    """Return the product of two lists of tensors: a float on the CPU, a tensor elsewhere."""
-    if _on_cpu(one):
-        return sum([float(a.dot(b)) for a, b in zip(_flat(one), _flat(other), strict=True)])
-    kind = wide(one[0].device)
-    return torch.stack([(a * b).sum(dtype=kind) for a, b in zip(one, other, strict=True)]).sum()
-
-
-def _squares(tensors: Tensors) -> Number:
-    """Return the sum of the squares of all entries."""
-    if not tensors:
-        return 0.0
-    if _on_cpu(tensors):
-        return sum([float(a.dot(a)) for a in _flat(tensors)])
-    return torch.stack([norm.to(wide(norm.device)) for norm in torch._foreach_norm(tensors)]).square().sum()
-
-
-def _flat(tensors: Tensors) -> list[Any]:
-    """Return CPU tensors as NumPy vectors, without a copy where their memory is in order."""
-    return [(tensor.detach() if tensor.requires_grad else tensor).numpy().reshape(-1) for tensor in tensors]
-
-
-def _by_dots(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
-    """Return ``v.v, v.g, g.g``; without buffers the first two are 0."""
-    buffers, gradients = _flat(v), _flat(g)
-    vv = sum([float(a.dot(a)) for a in buffers])
-    vg = sum([float(a.dot(b)) for a, b in zip(buffers, gradients, strict=True)]) if buffers else 0.0
-    return vv, vg, sum([float(b.dot(b)) for b in gradients])
-
-
-def _by_norms(v: Tensors, g: Tensors) -> tuple[Number, Number, Number]:
-    """Return the same from three norms, each one launch for all tensors: ``v.g = v.v + g.g/4 - |v - g/2|^2``."""
-    gg = _squares(g)
-    if not v:
-        return 0.0, 0.0, gg
-    vv, between = _squares(v), _squares(list(torch._foreach_add(v, g, alpha=-0.5)))
-    return vv, vv + gg / 4 - between, gg
+    try:
+        vectors = [tensor.numpy().reshape(-1) for tensor in tensors]
+    except (TypeError, RuntimeError):  # not on the CPU, no NumPy type, sparse, or with a graph
+        if any(tensor.layout is not torch.strided for tensor in tensors):
+            raise ArgumentTypeError("EnergyObserver: a gradient is sparse: use sparse=False") from None
+        if not any(tensor.requires_grad for tensor in tensors):
+            return None
+        return _vectors([tensor.detach() for tensor in tensors])
+    return vectors if all(vector.dtype.char in "fd" for vector in vectors) else None
