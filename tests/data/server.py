@@ -61,9 +61,7 @@ def handler_of(server):
                 return
             start = 0
             if asked and server.knows_ranges:
-                start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
-                if fault == ("another part",):
-                    start = 10
+                start, status = beginning(asked, fault), 206
                 if start >= len(content):
                     self.send_error(416)
                     return
@@ -83,6 +81,11 @@ def handler_of(server):
             self.end_headers()
 
     return Handler
+
+
+def beginning(asked, fault):
+    """Return where the answer to a range begins."""
+    return 10 if fault == ("another part",) else int(asked.removeprefix("bytes=").removesuffix("-"))
 
 
 def sha256(content):
