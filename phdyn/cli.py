@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from phdyn.errors import ArgumentError, PhdynError
+from phdyn.errors import ArgumentError, PhdynError, WorkerError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_command(words)
         options = _options(_config_as_flag(words))
         return _COMMANDS[options.command](options[options.command])
+    except WorkerError as error:
+        print(f"phdyn: {_one_line(str(error))}; to go on: {shlex.join(['phdyn', *words])}", file=sys.stderr)
+        return FAILED
     except (argparse.ArgumentError, PhdynError) as error:
         print(f"phdyn: {_one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
@@ -70,6 +73,8 @@ def _config_as_flag(words: list[str]) -> list[str]:
         if not Path(words[1]).is_file():
             raise ArgumentError(f"there is no configuration file {words[1]}")
         return [words[0], "--config", *words[1:]]
+    if words == ["goal-oriented"]:  # its defaults take a quarter of an hour
+        raise ArgumentError("goal-oriented needs a configuration file, such as experiments/goal_oriented_digits.yaml")
     return words
 
 

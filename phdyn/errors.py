@@ -50,6 +50,10 @@ class EnergyWarning(UserWarning):
     """The live monitor found that energy is not dissipated as the equation says."""
 
 
+class WorkerError(PhdynError, RuntimeError):
+    """A worker process was killed; what had been finished is kept."""
+
+
 class OverruledWarning(UserWarning):
     """Something else wrote a setting that a switch had made, or gave it a loss that it cannot use."""
 

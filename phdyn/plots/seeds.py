@@ -80,6 +80,7 @@ def plot_seeds(
             ends.append(labels.End(label, float(median[-1]), look.colour))
             handles.append(labels.sample(label, **look.keywords()))
         axes.margins(x=0)
+        axes.set_xlim(left=0)  # switches may come before the first point
         if quantity == "accuracy":
             axes.set_ylim(*_late(shown))
         elif min(float(values.min()) for _, values in shown.values()) < 10 * floor:

@@ -20,6 +20,7 @@ CONTROL: Final = "momentum"
 
 CLOCK: Final = "clock"
 COSINE: Final = "cosine"
+ADAMW: Final = "adamw"
 TOLD: Final = "cosine-told"
 """The cosine schedule that knows how long the run is."""
 
@@ -87,7 +88,7 @@ def race(config: Config) -> dict[str, Arm]:
         arm(CLOCK, "clock", ("lr", "time"), partial(_clock, config)),
         arm(COSINE, "cosine", ("lr", "momentum"), lambda settings, spans: {**settings, "cosine": spans.steps(1.0)}),
         *(arm(goal_name(goal), "goal", ("lr", "exploit"), partial(_goal, config, goal)) for goal in config.goals),
-        arm("adamw", "adamw", ("lr", "weight_decay"), lambda settings, _: {**settings, "optimizer": "adamw"}),
+        arm(ADAMW, "adamw", ("lr", "weight_decay"), lambda settings, _: {**settings, "optimizer": "adamw"}),
     ]
     return {one.name: one for one in arms}
 

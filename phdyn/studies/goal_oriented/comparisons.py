@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 from phdyn.studies.goal_oriented import arms
-from phdyn.studies.goal_oriented.arms import BRAKES, CLOCK, CONTROL, COSINE, TOLD
+from phdyn.studies.goal_oriented.arms import ADAMW, BRAKES, CLOCK, CONTROL, COSINE, TOLD
 from phdyn.studies.goal_oriented.config import Config
 from phdyn.studies.goal_oriented.phases import EVENT, NEVER, Findings, Series
 from phdyn.typing import Array
 
 RACE: Final = "race"
+GOALS: Final = "goals"
 BRAKE: Final = "brake"
 FRICTION: Final = "friction"
 ON_EVENT: Final = "event"
@@ -52,29 +54,38 @@ class Comparison:
 def comparisons(config: Config, found: Findings) -> Iterator[Comparison]:
     """Yield all comparisons.
 
-    "race": every arm against constant momentum, every goal against the clock and the cosine. "brake": each brake at a goal against no
+    "race": every arm against constant momentum, every goal against the clock, the cosine and AdamW. "goals": each goal against each later
+    one. "brake": each brake at a goal against no
     brake at all. "friction": what momentum (i) and friction (iv) do beyond a cut of lr (ii). "event": each brake at the goal against the
     same at a fixed step. "horizon": every goal against the clock, the cosine and the told cosine at the other run lengths.
 
-    A goal that never fired has no brake to compare.
+    A goal that fired in no run of length 1 is left out but of the last: it is another arm without its brake.
     """
     yield from _race(config, found)
-    for goal in _goals(config, found):
-        if found.race[goal, 1.0].switches():
-            yield from _of_brakes(goal, found)
+    for early, late in combinations(_fired(config, found), 2):
+        yield Comparison(GOALS, f"{early} - {late}", found.race[early, 1.0], found.race[late, 1.0])
+    for goal in _fired(config, found):
+        yield from _of_brakes(goal, found)
     yield from _horizon(config, found)
 
 
 def _goals(config: Config, found: Findings) -> list[str]:
+    """Return the goal arms."""
     return [name for name in map(arms.goal_name, config.goals) if name in found.tuned]
 
 
+def _fired(config: Config, found: Findings) -> list[str]:
+    """Return the goal arms that fired in some run of length 1."""
+    return [name for name in _goals(config, found) if found.race[name, 1.0].switches()]
+
+
 def _race(config: Config, found: Findings) -> Iterator[Comparison]:
+    fired, goals = _fired(config, found), _goals(config, found)
     for name in found.tuned:
-        if name != CONTROL and CONTROL in found.tuned:
+        if name != CONTROL and CONTROL in found.tuned and (name in fired or name not in goals):
             yield Comparison(RACE, f"{name} - {CONTROL}", found.race[name, 1.0], found.race[CONTROL, 1.0])
-    for control in (CLOCK, COSINE):
-        for name in _goals(config, found) if control in found.tuned else ():
+    for control in (CLOCK, COSINE, ADAMW):
+        for name in fired if control in found.tuned else ():
             yield Comparison(RACE, f"{name} - {control}", found.race[name, 1.0], found.race[control, 1.0])
 
 

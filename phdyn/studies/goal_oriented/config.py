@@ -11,6 +11,7 @@ from phdyn.errors import ArgumentError
 from phdyn.events import LossGoal
 
 MOST_TUNING_SEEDS = 1000
+_MOST_SEEDS = 9000
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ def check(config: Config) -> None:
             raise ArgumentError(f"{name} is {getattr(config, name)}: at least {least} is needed")
     if config.tuning_seeds > MOST_TUNING_SEEDS:
         raise ArgumentError(f"tuning_seeds is {config.tuning_seeds}: at most {MOST_TUNING_SEEDS}, so that no fresh seed is among them")
+    if config.seeds > _MOST_SEEDS:
+        raise ArgumentError(f"seeds is {config.seeds}: at most {_MOST_SEEDS}, so that they are none of another seed's")
     if config.images is not None and config.images < 1:
         raise ArgumentError(f"images is {config.images}: a positive number, or none for all")
     _check_shares(config)

@@ -76,6 +76,8 @@ def run(
     if workers < 0:
         raise ArgumentError(f"workers is {workers}: a number of processes, or 0 for as many as cores, is needed")
     record = runs.create(config, root=out)
+    if data_dir is not None and config.dataset in ("digits", "mnist1d"):
+        raise ArgumentError(f"data_dir is for data sets of files, and {config.dataset} needs none")
     place = None if data_dir is None else str(data_dir)
     ready = prepare(config, place)
     if executor is None:

@@ -70,6 +70,8 @@ def _curves(run: Run, tables: dict[str, Table], quantity: Any) -> Drawn:
     """Draw the arms of the race up to length 1."""
     from phdyn import plots
 
+    if not (run.path / CELLS).is_file():  # a folder whose curves were left out
+        return None
     keys = _keys(tables.get("runs"))
     results = _results(run, {name for names in keys.values() for name in names})
     epoch, last = run.numbers["steps_an_epoch"], run.config["epochs"]

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 from tqdm import tqdm
 
-from phdyn.errors import PhdynError
+from phdyn.errors import WorkerError
 from phdyn.studies.goal_oriented.cells import Cell, Job, Result, Setup, key
 from phdyn.studies.goal_oriented.store import Store
 from phdyn.studies.goal_oriented.training import train
@@ -47,7 +47,7 @@ def runner(setup: Setup, data_dir: str | None, store: Store, executor: Executor,
 def _keep(store: Store, name: str, cell: Cell, future: Future[Result]) -> None:
     error = future.exception()
     if isinstance(error, BrokenExecutor):
-        raise PhdynError("a worker process was killed, as when memory runs out; finished runs are kept: try again, with fewer --workers")
+        raise WorkerError("a worker process was killed, as when memory runs out; finished runs are kept: try again, with fewer --workers")
     if error is None:
         store.add(name, cell, future.result())
     else:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from phdyn.runs import Run
-from phdyn.studies.goal_oriented.arms import BRAKES, CONTROL, COSINE, TOLD, goal_name
-from phdyn.studies.goal_oriented.comparisons import BRAKE, FRICTION, HORIZON, ON_EVENT, RACE
+from phdyn.studies.goal_oriented.arms import ADAMW, BRAKES, CONTROL, COSINE, TOLD, goal_name
+from phdyn.studies.goal_oriented.comparisons import BRAKE, FRICTION, GOALS, HORIZON, ON_EVENT, RACE
 from phdyn.tables import Row, Table
 
 _WIDTH: Final = 100
@@ -102,7 +102,8 @@ def _differences(tables: dict[str, Table], family: str, width: int) -> list[str]
     lines = [f"{'difference, test accuracy (points)':<{width}} {'mean':>6} {'95 % interval':>16} {'p':>6} {'Holm':>6} {'test loss':>11}"]
     for row, loss in zip(rows, losses, strict=True):
         numbers = f"{_signed(row.mean):>6} {_interval(row):>16} {_p(row.p):>6} {_p(row.p_holm):>6}{_star(row)}"
-        lines.append(f"{row.label:<{width}} {numbers} {_signed(loss.mean, 4):>9}{_star(loss)}".rstrip())
+        some = f" (n = {loss.n})" if loss.n < row.n else _star(loss)  # runs without a finite loss: nothing is claimed of the others
+        lines.append(f"{row.label:<{width}} {numbers} {_signed(loss.mean, 4):>9}{some}".rstrip())
     return lines if rows else []
 
 
@@ -143,10 +144,12 @@ def _race(tables: dict[str, Table]) -> list[str]:
     if goals:
         best = max(goals, key=lambda row: row.mean)
         lines.append(f"best goal, {best.label}: {verdict(best)}")
-    for control in ("clock", COSINE):
-        some = [row for row in rows if row.label.endswith(f"- {control}")]
+    for control in ("clock", COSINE, ADAMW):
+        some = [row for row in rows if row.label.startswith("goal-") and row.label.endswith(f"- {control}")]
         if some:
-            lines.append(f"goals against the {control}: {_count(some)}")
+            lines.append(f"goals against {control}: {_count(some)}")
+    if _rows(tables, GOALS):
+        lines += ["", *_differences(tables, GOALS, 34)]
     return ["(2) paired differences at length 1 (*: p < 0.05 after Holm's correction for this table)", *_indented(lines)]
 
 
