@@ -15,10 +15,10 @@ from phdyn.runs import Run
 from phdyn.solution import Solution, load
 from phdyn.studies.compare import short_power
 from phdyn.studies.demo_runs import DONE, SOLUTIONS
+from phdyn.studies.drawing import Drawn, draw_parts
 from phdyn.systems import HeavyBall
 from phdyn.tables import Table
 
-_LONGEST = 60
 _RESIDUALS = ("explicit-euler", "sgd", "strang", "blanes-moan-4", "blanes-moan-6", "rk4", "RK45", "DOP853")
 
 
@@ -37,24 +37,14 @@ def draw(run: Run, folder: str | Path) -> list[Path]:
     list of Path
         The PNGs.
     """
-    from matplotlib import pyplot as plt
-
-    from phdyn import plots
-
-    tables = run.tables()
-    parts: dict[str, Callable[[Run, dict[str, Table]], tuple[Any, str]]] = {
+    parts: dict[str, Callable[[Run, dict[str, Table]], Drawn]] = {
         "energies": _energies,
         "loss": _loss,
         "phase": _phase,
         "residuals": _residuals,
         "work_precision": _work_precision,
     }
-    saved = []
-    for name, part in parts.items():
-        axes, title = part(run, tables)
-        saved.append(plots.save(axes, Path(folder) / name, title=title if len(title) <= _LONGEST else None, run=run))
-        plt.close(np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True))
-    return saved
+    return draw_parts(run, folder, parts)
 
 
 def _solution(run: Run, name: str) -> Solution:

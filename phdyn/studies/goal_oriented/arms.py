@@ -35,6 +35,9 @@ BRAKES: Final = {
 }
 """What a brake may change, at the same step of the same seed."""
 
+OF_THE_RACE: Final = "momentum"
+"""The brake of the race's goal arms."""
+
 
 @dataclass(frozen=True)
 class Spans:

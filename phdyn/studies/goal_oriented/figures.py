@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from phdyn.runs import Run
+from phdyn.studies.drawing import Drawn, draw_parts
 from phdyn.studies.goal_oriented.cells import Result, read_result
 from phdyn.studies.goal_oriented.comparisons import FRICTION, ON_EVENT, RACE
 from phdyn.studies.goal_oriented.store import CELLS, read_lines
@@ -18,11 +19,8 @@ from phdyn.tables import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LONGEST: Final = 60
 _MOST_ARMS: Final = 8
 _MOST_ROWS: Final = 9
-
-Drawn = tuple[Any, str] | None
 
 
 def draw(run: Run, folder: str | Path) -> list[Path]:
@@ -41,11 +39,6 @@ def draw(run: Run, folder: str | Path) -> list[Path]:
         The PNGs: "accuracy" and "loss" over epochs, the paired differences of "race", "friction" and "event", the "histogram" of the
         goals' differences to constant momentum, and, where there is a map, "goal_map".
     """
-    from matplotlib import pyplot as plt
-
-    from phdyn import plots
-
-    tables = run.tables()
     parts: dict[str, Callable[[Run, dict[str, Table]], Drawn]] = {
         "accuracy": lambda run, tables: _curves(run, tables, "accuracy"),
         "loss": lambda run, tables: _curves(run, tables, "loss"),
@@ -55,15 +48,7 @@ def draw(run: Run, folder: str | Path) -> list[Path]:
         "histogram": lambda _, tables: _histogram(tables),
         "goal_map": lambda _, tables: _map(tables),
     }
-    saved = []
-    for name, part in parts.items():
-        drawn = part(run, tables)
-        if drawn is None:
-            continue
-        axes, title = drawn
-        saved.append(plots.save(axes, Path(folder) / name, title=title if len(title) <= _LONGEST else None, run=run))
-        plt.close(np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True))
-    return saved
+    return draw_parts(run, folder, parts)
 
 
 def _curves(run: Run, tables: dict[str, Table], quantity: Any) -> Drawn:

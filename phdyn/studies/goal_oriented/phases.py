@@ -17,6 +17,7 @@ from phdyn.studies.goal_oriented.pool import Runner
 from phdyn.typing import Array
 
 EVENT, CLOCK, NEVER = "event", "clock", "never"
+"""When a brake acts: at its goal, at a fixed step, not at all."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Phases:
             wanted[name, NEVER, NEVER] = tuple(arms.never_braked(base) for base in bases)
             settings, twin = self.found.tuned[name], self.found.twins[name]
             for what, exploit in arms.brakes(settings["lr"], self.config.explore_momentum, settings["exploit"]).items():
-                if what != arms.CONTROL:  # (i) at its goal is the arm of the race
+                if what != arms.OF_THE_RACE:  # (i) at its goal is the arm of the race
                     wanted[name, what, EVENT] = tuple(arms.braked(base, exploit, None) for base in bases)
                 if twin is not None:
                     wanted[name, what, CLOCK] = tuple(arms.braked(base, exploit, twin) for base in bases)
@@ -176,7 +177,7 @@ class Phases:
         for brake, row in wanted.items():
             self.found.brakes[brake] = Series(row, tuple(results[cell] for cell in row), 0)
         for name in goals:
-            self.found.brakes[name, "momentum", EVENT] = self.found.race[name, 1.0]
+            self.found.brakes[name, arms.OF_THE_RACE, EVENT] = self.found.race[name, 1.0]
 
     def _find_twins(self, goals: Sequence[str]) -> None:
         cells = {name: self._cells(self.arms[name], self.config.tuning(), (self.final.steps(1.0),)) for name in goals}
