@@ -17,7 +17,7 @@ from phdyn.data import digits
 from phdyn.errors import WorkerError
 from phdyn.networks import mlp
 from phdyn.studies import goal_oriented
-from phdyn.studies.goal_oriented import arms, pool, training
+from phdyn.studies.goal_oriented import arms, forks, pool, training
 from phdyn.studies.goal_oriented.cells import Cell, Job, Setup, key
 from phdyn.studies.goal_oriented.config import check
 from phdyn.training import GoalScheduler
@@ -75,6 +75,7 @@ def interrupt(timeout=None):
 
 
 def run_cell(cell, setup=SETUP):
+    forks.forget()
     return training.train(Job(setup, None, cell))
 
 
