@@ -121,6 +121,7 @@ class Motion:
         self.calm: Any = None
         self.at_home = False
         self._first: tuple[Any, Array] | None = None
+        self.energy: Any = None
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
         self.gradient: Callable[[Array], tuple[float, Array]]
         self.value: Callable[[Array], float]
@@ -135,6 +136,7 @@ class Motion:
 
     def _bind(self, energy: Any) -> None:
         """Set ``gradient`` and ``value`` for an energy function on this run's kind of array."""
+        self.energy = energy
         if self.ids is not None:
             self._bind_rows(energy)
         elif isinstance(energy, NetworkLoss):
@@ -191,6 +193,15 @@ class Motion:
             return float(loss.value(vectors.tensor(q).to(loss.dtype)))
 
         self.gradient, self.value = gradient, height_only
+
+    def hvp(self, q: Array, v: Any) -> torch.Tensor:
+        """Return the Hessian of V at q times a vector, both (n,); not counted."""
+        energy = self.energy
+        if not (self.tensors or isinstance(energy, (FunctionPotential, NetworkLoss))):
+            array = self.vectors.numpy(q)
+            return torch.as_tensor(energy.hvp(array, np.asarray(v, dtype=array.dtype)))
+        place = self.vectors.tensor(q)
+        return torch.as_tensor(energy.hvp(place, torch.as_tensor(v, dtype=place.dtype, device=place.device)))
 
     def _counted(self) -> tuple[Any, ...]:
         """Return what the counters need to know: the rows of a batch."""

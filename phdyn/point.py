@@ -53,6 +53,18 @@ class Point:
         """The gradient of V at the position."""
         return self._motion.vectors.tensor(self._motion_gradient())
 
+    def hvp(self, v: Any) -> torch.Tensor:
+        """Return Hess V at the position times a vector (n,); not counted.
+
+        Raises
+        ------
+        ArgumentError
+            A plain ``fun(t, x)`` has no potential; shapes that differ.
+        """
+        if not self._motion.has_energy:
+            raise ArgumentError("a plain fun(t, x) has no potential, so no Hessian")
+        return self._motion.hvp(self._motion.position(self._x), v)
+
     @property
     def climb(self) -> float:
         """dV/dt along the motion."""

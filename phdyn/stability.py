@@ -63,6 +63,20 @@ def _curvature_at(system: HeavyBall, x0: Any) -> float:
             network.load(parameters)
 
 
+def strang_limit(mass: float, gamma: float, step: float) -> float:
+    """Return the curvature of V at which a step of Strang's splitting is at its stability limit: ``m 2 gamma coth(gamma h/2)/h``.
+
+    Parameters
+    ----------
+    mass, gamma : float
+        m, and the rate gamma/m at which friction damps.
+    step : float
+        h.
+    """
+    z = gamma * step / 2
+    return float(4 * mass / step**2 * (z / np.tanh(z) if z > 1e-8 else 1.0))
+
+
 def _limit(omega: float, gamma: float) -> float:
     """Return the h with (omega h)^2 = 2 gamma h coth(gamma h/2)."""
     h = 2 / omega

@@ -15,6 +15,8 @@ import torch
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import SwitchedFriction, as_friction
 from phdyn.potentials import as_potential
+from phdyn.potentials.own import OwnPotential
+from phdyn.potentials.products import direction
 from phdyn.transitions import Transition
 from phdyn.typing import FrictionLaw, Potential
 
@@ -186,6 +188,10 @@ class QuadraticForm:
         gradient = x @ _like(self.Q, x)
         return (x * gradient).sum(-1) / 2, gradient
 
+    def hvp(self, x: Any, v: Any) -> Any:
+        """Return Q v."""
+        return direction(x, v) @ _like(self.Q, x)
+
     def __repr__(self) -> str:
         return f"QuadraticForm(n = {self.dim})"
 
@@ -263,6 +269,7 @@ def height(energy: Any, x: Any) -> Any:
 
 def describe(part: Any) -> str:
     """Return how an object is called in tables: a function by its name, an object by its class and size."""
+    part = part.wrapped if isinstance(part, OwnPotential) else part
     function = getattr(part, "function", None)
     name = getattr(function, "__name__", None) if function is not None else type(part).__name__
     dim = getattr(part, "dim", None)

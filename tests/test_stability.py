@@ -9,6 +9,8 @@ import torch
 from phdyn import ArgumentError, GradientFlow, HeavyBall, LossGoal, NetworkLoss, SwitchedFriction, at_rest, simulate, suggest_step
 from phdyn.networks import mlp
 from phdyn.potentials import Quadratic, Rosenbrock
+from phdyn.stability import strang_limit
+from phdyn.training import heavy_ball_from_sgd
 
 
 def grows(system, x0, step):
@@ -25,6 +27,16 @@ def test_ten_times_the_step_is_the_limit(friction, mass):
     np.testing.assert_allclose(25 / mass * h**2, 2 * z / np.tanh(z / 2) if z else 4, rtol=2e-3)
     assert not grows(system, x0, 0.99 * h)
     assert grows(system, x0, 1.02 * h)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.5, 0.9, 0.99, 1 - 1e-9])
+def test_the_limit_is_that_of_torchs_momentum(momentum):
+    """Strang and SGD have the same recurrence: 2 (1 + mu)/lr (METHODS 4); without friction 4 m/h^2."""
+    step, friction = heavy_ball_from_sgd(lr=0.07, momentum=momentum)
+    np.testing.assert_allclose(strang_limit(1.0, friction, step), 2 * (1 + momentum) / 0.07, rtol=1e-7)
+    np.testing.assert_allclose(strang_limit(2.0, 0.0, 0.1), 800.0, rtol=1e-14)
+    omega = np.sqrt(strang_limit(2.0, friction, 10 * suggest_step(HeavyBall(Quadratic([9.0]), mass=2.0, friction=2 * friction), [1.0, 0.0])))
+    np.testing.assert_allclose(omega, 3.0, rtol=2e-3)
 
 
 def test_curvature_of_a_nonlinear_landscape_and_of_masses():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from phdyn.energy.sums import Figures, frozen
+from phdyn.tables import Table
 
 if TYPE_CHECKING:
     from phdyn.energy.account import Account
@@ -47,6 +48,8 @@ class EnergyBalance:
         Why the verdict is not "balanced"; empty otherwise.
     heading : str
         Method and setting.
+    slopes : Table, optional
+        The slope window by window, of ``energy_balance(window=)``: ``time`` (a window's end), ``slope``; in a batch ``trajectory`` first.
     """
 
     verdict: Any
@@ -62,6 +65,7 @@ class EnergyBalance:
     final: Any
     reason: Any
     heading: str
+    slopes: Table | None = None
 
     @property
     def batch(self) -> int | None:
@@ -77,8 +81,9 @@ class EnergyBalance:
         """Return the balance of trajectory k of a batch."""
         if self.batch is None:
             raise TypeError("this balance is that of a single run: only a batch's can be indexed")
-        own = {one.name: getattr(self, one.name) for one in fields(self)}
-        return EnergyBalance(**{name: value if name in _SHARED else value[k].item() for name, value in own.items()})
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "slopes"}
+        slopes = None if self.slopes is None else _of_trajectory(self.slopes, range(self.batch)[k])
+        return EnergyBalance(**{name: value if name in _SHARED else value[k].item() for name, value in own.items()}, slopes=slopes)
 
     def __str__(self) -> str:
         return self._one() if self.batch is None else self._many()
@@ -114,6 +119,11 @@ class EnergyBalance:
             first = int(np.argmax(self.verdict == worst_verdict))
             lines.append(f"  trajectory {first}: {self.reason[first]}")
         return "\n".join(lines)
+
+
+def _of_trajectory(slopes: Table, k: int) -> Table:
+    own = slopes["trajectory"] == k
+    return Table({name: slopes[name][own] for name in ("time", "slope")})
 
 
 def judge(account: Account, kind: str, heading: str, eps: float) -> EnergyBalance:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
+from phdyn.potentials.products import direction, product
 
 Array: TypeAlias = NDArray[Any]
 Position: TypeAlias = NDArray[Any] | Sequence[Any]
@@ -92,6 +93,32 @@ class Landscape(ABC):
         xp, q = self._admit(q)
         value, shared = self._value(xp, q)
         return value, self._gradient(xp, q, shared)
+
+    def hvp(self, q: Any, v: Any) -> Any:
+        """Hessian times a vector, exact: the gradient of grad V . v, by reverse mode.
+
+        Parameters
+        ----------
+        q, v : array, tensor or list, shape (..., dim)
+            Positions, and a vector at each.
+
+        Returns
+        -------
+        array or tensor, shape (..., dim)
+            Hess V(q) v, of the kind and dtype of `q`.
+
+        Raises
+        ------
+        ArgumentError
+            When the last dimension is not `dim`, or the shapes differ.
+        """
+        xp, q = self._admit(q)
+        v = direction(q, v)
+        if xp is np:
+            return self.hvp(torch.tensor(q), v).numpy()
+        leaf = q.detach().requires_grad_()
+        with torch.enable_grad():
+            return product(self.value_and_grad(leaf)[1], leaf, v)
 
     @abstractmethod
     def _value(self, xp: Any, q: Any) -> tuple[Any, Any]:

@@ -14,6 +14,8 @@ from torch.autograd import forward_ad
 
 from phdyn.errors import ArgumentError, ArgumentTypeError, PhdynError
 from phdyn.potentials.base import primal_and_tangent
+from phdyn.potentials.own import OwnPotential
+from phdyn.potentials.products import direction, product
 
 _USED_NUMPY = "the potential used NumPy on a tensor: write torch.cos, or pass an object with value_and_grad"
 _USED_MATH = "the potential returned a float, so there is no gradient: use torch, not math"
@@ -115,6 +117,29 @@ class FunctionPotential:
             (gradient,) = torch.autograd.grad(value.sum() if value.ndim else value, leaf, create_graph=again)
         return (value if again else _detached(value)), gradient
 
+    def hvp(self, q: Any, v: Any) -> Any:
+        """Hessian times a vector, exact: by reverse mode twice.
+
+        Parameters
+        ----------
+        q, v : tensor, array or list, shape (..., n)
+
+        Returns
+        -------
+        tensor or array, shape (..., n)
+            Hess V(q) v, in the kind and dtype of `q`, detached.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            As `value_and_grad`, and when the shapes differ.
+        """
+        if not isinstance(q, Tensor):
+            return self.hvp(_tensor(q), v).numpy()
+        leaf = q.detach().requires_grad_()
+        with torch.enable_grad():
+            return product(self.value_and_grad(leaf)[1], leaf, direction(q, v))
+
     def check(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate once and look at everything that can be wrong with the function; for the start of a run.
 
@@ -177,7 +202,7 @@ class FunctionPotential:
 
 
 def as_potential(candidate: Any) -> Any:
-    """Return the object itself if it has `value_and_grad`, a function as a :class:`FunctionPotential`.
+    """Return an object with `value_and_grad` (and `hvp`: as an :class:`OwnPotential` if it has none), a function as a `FunctionPotential`.
 
     Raises
     ------
@@ -188,7 +213,7 @@ def as_potential(candidate: Any) -> Any:
         msg = f"the potential is the class {candidate.__name__}: pass an object, {candidate.__name__}(...)"
         raise ArgumentTypeError(msg)
     if hasattr(candidate, "value_and_grad"):
-        return candidate
+        return candidate if hasattr(candidate, "hvp") else OwnPotential(candidate)
     if callable(candidate):
         return FunctionPotential(candidate)
     kind = type(candidate).__name__

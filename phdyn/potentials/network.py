@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from phdyn.potentials.network_checks import (
     require_options,
     trainable,
 )
+from phdyn.potentials.products import direction
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -197,6 +198,38 @@ class NetworkLoss:
             self._position.copy_(saved)
             self.gradient_buffer.copy_(saved_gradient)
 
+    def hvp(self, q: Any, v: Any) -> Any:
+        """Hessian times a vector, exact: by reverse mode twice, in chunks as the gradient is.
+
+        Parameters
+        ----------
+        q, v : Tensor or array, shape (n,)
+            Parameters, of the module's dtype, and a vector.
+
+        Returns
+        -------
+        Tensor or array, shape (n,)
+            Hess V(q) v, new; the module, `gradient_buffer` included, stays as it was. It costs two to three gradients, and the memory of
+            one with its graph.
+
+        Raises
+        ------
+        ArgumentError
+            As `value_and_grad`.
+        """
+        if not isinstance(q, Tensor):
+            return self.hvp(torch.tensor(np.asarray(q)), v).cpu().numpy()
+        self._require_position(q)
+        v = direction(q, v)
+        if self._is_live(q):
+            return self._product(v)
+        saved = self._position.clone()
+        try:
+            self._position.copy_(q.detach())
+            return self._product(v)
+        finally:
+            self._position.copy_(saved)
+
     def evaluate_scratch(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """V(q) and its gradient for a position elsewhere, at the price of one copy: the module is left at `q`.
 
@@ -219,32 +252,56 @@ class NetworkLoss:
     def _is_live(self, q: Tensor) -> bool:
         return q.data_ptr() == self._pointer and q.shape == self._position.shape and q.dtype is self.dtype and q.is_contiguous()
 
+    def _chunks(self) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Yield inputs and targets, and what their loss counts in the whole."""
+        if self.chunk_size is None:
+            yield self.inputs, self.targets, 1.0
+            return
+        for start in range(0, len(self.inputs), self.chunk_size):
+            chunk = slice(start, start + self.chunk_size)
+            inputs, targets = self.inputs[chunk], self.targets[chunk]
+            yield inputs, targets, len(inputs) / len(self.inputs) if self._is_mean else 1.0
+
     def _evaluate(self, *, gradient: bool) -> Tensor:
         """V at the module's parameters; the gradient is left in its buffer. One forward (and backward) pass a chunk."""
         self._require_ours()
         with torch.enable_grad():
-            if self.chunk_size is None:
-                value = self._add_up(self.inputs, self.targets, 1.0, gradient=gradient, first=True)
-            else:
-                value = torch.zeros((), dtype=self.dtype, device=self.device)
-                for start in range(0, len(self.inputs), self.chunk_size):
-                    chunk = slice(start, start + self.chunk_size)
-                    inputs, targets = self.inputs[chunk], self.targets[chunk]
-                    weight = len(inputs) / len(self.inputs) if self._is_mean else 1.0
-                    value += self._add_up(inputs, targets, weight, gradient=gradient, first=start == 0)
+            parts = [
+                self._add_up(inputs, targets, weight, gradient=gradient, first=number == 0)
+                for number, (inputs, targets, weight) in enumerate(self._chunks())
+            ]
+        value = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
         if self.weight_decay:
             value = value + 0.5 * self.weight_decay * self._position.dot(self._position)
             if gradient:
                 self.gradient_buffer.add_(self._position, alpha=self.weight_decay)
         return value
 
-    def _add_up(self, inputs: Tensor, targets: Tensor, weight: float, *, gradient: bool, first: bool) -> Tensor:
-        """Weighted loss of some samples, detached; its gradient is added to the buffer (untouched if the forward pass fails)."""
+    def _product(self, v: Tensor) -> Tensor:
+        """Hess V v at the module's parameters; their gradients are not touched."""
+        self._require_ours()
+        parameters = [parameter for parameter, _, _ in self._bound]
+        total = self.weight_decay * v
+        with torch.enable_grad():
+            for inputs, targets, weight in self._chunks():
+                loss = self._loss(inputs, targets, weight)
+                gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+                slope = torch.cat([gradient.reshape(-1) for gradient in gradients])
+                if slope.requires_grad:
+                    products = torch.autograd.grad(slope, parameters, v, materialize_grads=True)
+                    total = total + torch.cat([product.reshape(-1) for product in products])
+        return total
+
+    def _loss(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
+        """Weighted loss of some samples, with its graph."""
         loss = self.loss(self.model(inputs), targets)
         if type(loss) is not Tensor or loss.ndim or not loss.requires_grad:
             raise loss_error(loss)
-        if weight != 1.0:
-            loss = loss * weight
+        return loss if weight == 1.0 else loss * weight
+
+    def _add_up(self, inputs: Tensor, targets: Tensor, weight: float, *, gradient: bool, first: bool) -> Tensor:
+        """Weighted loss of some samples, detached; its gradient is added to the buffer (untouched if the forward pass fails)."""
+        loss = self._loss(inputs, targets, weight)
         if gradient:
             if first:
                 self.gradient_buffer.zero_()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phdyn.energy import Energy, EnergyBalance
+from phdyn.energy import Energy, EnergyBalance, slopes
 from phdyn.errors import ArgumentError
 from phdyn.solution.dense import DenseOutput, DenseOutputs
 from phdyn.solution.state import State
@@ -164,17 +164,33 @@ class Solution:
         along.flags.writeable = False
         return along if self.batch is not None else along[0]
 
-    def energy_balance(self) -> EnergyBalance:
+    def energy_balance(self, *, window: int | None = None) -> EnergyBalance:
         """Return the verdict on the energy account.
+
+        Parameters
+        ----------
+        window : int, optional
+            Steps; then the balance also has ``slopes``, the slope of the residual on the dissipated work window by window. Where it is near
+            1 the discretization undoes all of friction's work: the step is at its stability limit.
 
         Raises
         ------
         ArgumentError
-            A plain ``fun`` has no energy.
+            A plain ``fun`` has no energy; a window that does not fit the run, or the energies that it kept.
         """
         if self.balance is None:
             raise ArgumentError("a plain fun(t, x) has no energy to balance: pass a HeavyBall, GradientFlow or PortHamiltonianSystem")
-        return self.balance
+        if window is None:
+            return self.balance
+        return replace(self.balance, slopes=self._slopes(window))
+
+    def _slopes(self, window: int) -> Table:
+        if self.batch is None:
+            return slopes(self.energy, window, self.nsteps)  # type: ignore[arg-type]
+        long = [k for k in range(self.batch) if self.nsteps[k] >= window]  # one that ended within the first window has no slope
+        parts = [self.trajectory(k)._slopes(window) for k in long]
+        columns = {name: np.concatenate([part[name] for part in parts] or [[]]) for name in ("time", "slope")}
+        return Table({"trajectory": np.repeat(np.array(long, dtype=np.int64), [len(part) for part in parts]), **columns})
 
     def save(self, path: str | Path) -> None:
         """Write everything but the system, the dense output, the state and the states at switches to one ``.npz`` file.
