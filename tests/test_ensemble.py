@@ -19,7 +19,7 @@ from phdyn.batches import of_trajectory
 from phdyn.events import Budget, GradientNorm, Guard, SpeedRestart, Stagnation, TimeReached, TurningPoint
 from phdyn.potentials import Himmelblau, MultiWell, Quadratic
 
-FIXED = [name for name in phdyn.methods.names() if phdyn.methods.get(name).fixed]
+FIXED = [name for name in phdyn.methods.names() if hasattr(phdyn.methods.get(name), "begin")]
 BALLS = [name for name in FIXED if phdyn.methods.get(name).fits(HeavyBall(Quadratic([1.0])))]
 RNG = np.random.default_rng(1)
 STATES = RNG.normal(size=(5, 4))

@@ -32,7 +32,7 @@ from phdyn.row_friction import RowFriction
 from phdyn.systems import Sampled
 from phdyn.vectors import NumpyRows, TorchRows, vectors_of
 
-FIXED = [name for name in phdyn.methods.names() if phdyn.methods.get(name).fixed]
+FIXED = [name for name in phdyn.methods.names() if hasattr(phdyn.methods.get(name), "begin")]
 VERLET = Splitting("position-verlet", 2, (), (), "test", first="drift")
 SHARP = SgdMap("sgd-exact", friction="exact")
 ONE_STAGE = ["explicit-euler", "conformal-euler", "sgd", "strang", SHARP]

@@ -35,7 +35,8 @@ def test_the_limit_is_that_of_torchs_momentum(momentum):
     step, friction = heavy_ball_from_sgd(lr=0.07, momentum=momentum)
     np.testing.assert_allclose(strang_limit(1.0, friction, step), 2 * (1 + momentum) / 0.07, rtol=1e-7)
     np.testing.assert_allclose(strang_limit(2.0, 0.0, 0.1), 800.0, rtol=1e-14)
-    omega = np.sqrt(strang_limit(2.0, friction, 10 * suggest_step(HeavyBall(Quadratic([9.0]), mass=2.0, friction=2 * friction), [1.0, 0.0])))
+    system = HeavyBall(Quadratic([9.0]), mass=2.0, friction=2 * friction)
+    omega = np.sqrt(strang_limit(2.0, friction, 10 * suggest_step(system, [1.0, 0.0])))
     np.testing.assert_allclose(omega, 3.0, rtol=2e-3)
 
 

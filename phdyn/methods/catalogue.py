@@ -6,6 +6,9 @@ import difflib
 from typing import Any
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
+from phdyn.methods.collocation import ImplicitTableau
+from phdyn.methods.discrete_gradients import averaged, gonzalez, itoh_abe, itoh_abe_symmetric
+from phdyn.methods.exact import DiscreteGradientMethod
 from phdyn.methods.fire import Fire
 from phdyn.methods.runge_kutta import ButcherTableau
 from phdyn.methods.scipy_adaptive import DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK45_SCIPY
@@ -17,6 +20,7 @@ from phdyn.tables import Table
 from phdyn.typing import Method
 
 _W = 1 / (2 - 2 ** (1 / 3))
+_R3, _R15 = 3**0.5, 15**0.5
 
 _BUILT_IN: tuple[Method, ...] = (
     ButcherTableau("explicit-euler", 1, ((),), (1.0,), (0.0,), "Euler 1768"),
@@ -53,6 +57,38 @@ _BUILT_IN: tuple[Method, ...] = (
         (1 / 6, 1 / 3, 1 / 3, 1 / 6),
         (0.0, 0.5, 0.5, 1.0),
         "Kutta 1901, Z. Math. Phys. 46, 435",
+    ),
+    DiscreteGradientMethod("gonzalez", 2, gonzalez, "Gonzalez 1996, J. Nonlinear Sci. 6, 449"),
+    DiscreteGradientMethod("avf", 2, averaged, "Quispel & McLaren 2008, J. Phys. A 41, 045206", cost="4 an iteration"),
+    DiscreteGradientMethod("itoh-abe", 1, itoh_abe, "Itoh & Abe 1988, J. Comput. Phys. 76, 85", cost="n values an iteration"),
+    DiscreteGradientMethod(
+        "itoh-abe-symmetric",
+        2,
+        itoh_abe_symmetric,
+        "McLachlan, Quispel & Robidoux 1999, Phil. Trans. R. Soc. A 357, 1021 (mean of Itoh & Abe's and its adjoint)",
+        cost="2n values an iteration",
+    ),
+    ImplicitTableau("implicit-euler", 1, ((1.0,),), (1.0,), (1.0,), "Euler's, backwards: Hairer & Wanner, Solving ODEs II, IV.3"),
+    ImplicitTableau("implicit-midpoint", 2, ((0.5,),), (1.0,), (0.5,), "Hairer, Lubich & Wanner, Geometric Numerical Integration, II.1"),
+    ImplicitTableau(
+        "gauss-4",
+        4,
+        ((0.25, 0.25 - _R3 / 6), (0.25 + _R3 / 6, 0.25)),
+        (0.5, 0.5),
+        (0.5 - _R3 / 6, 0.5 + _R3 / 6),
+        "Butcher 1964, Math. Comput. 18, 50 (Gauss-Legendre, 2 stages)",
+    ),
+    ImplicitTableau(
+        "gauss-6",
+        6,
+        (
+            (5 / 36, 2 / 9 - _R15 / 15, 5 / 36 - _R15 / 30),
+            (5 / 36 + _R15 / 24, 2 / 9, 5 / 36 - _R15 / 24),
+            (5 / 36 + _R15 / 30, 2 / 9 + _R15 / 15, 5 / 36),
+        ),
+        (5 / 18, 4 / 9, 5 / 18),
+        (0.5 - _R15 / 10, 0.5, 0.5 + _R15 / 10),
+        "Butcher 1964, Math. Comput. 18, 50 (Gauss-Legendre, 3 stages)",
     ),
     RK45_SCIPY,
     DOP853_SCIPY,
@@ -140,10 +176,10 @@ def table(system: Any = None, *, recommended: bool = False) -> Table:
         {
             "method": [m.name for m in chosen],
             "order": [str(m.order) if m.name != "LSODA" else "1 to 12" for m in chosen],
-            "gradients": [str(getattr(m, "stages", "adaptive")) for m in chosen],
+            "gradients": [str(getattr(m, "cost", getattr(m, "stages", "adaptive"))) for m in chosen],
             "balance": [m.kind for m in chosen],
             "setting": [", ".join(getattr(m, "options", ("step",) if m.fixed else ("rtol", "atol"))) for m in chosen],
-            "systems": [getattr(m, "systems", "all, and fun(t, x)" if m.fits(_EXAMPLE) else "HeavyBall") for m in chosen],
+            "systems": [getattr(m, "systems", _moved(m)) for m in chosen],
             "source": [m.source for m in chosen],
         }
     )
@@ -164,7 +200,16 @@ def check_fit(method: Method, system: Any) -> None:
         raise ArgumentError(f"method '{method.name}' does not apply the rule that brakes {system!r}; it takes {fitting}")
     if hasattr(method, "systems"):
         raise ArgumentError(f"method '{method.name}' moves phdyn.{method.systems}, not a {kind}, which takes {fitting}")
-    raise ArgumentError(f"method '{method.name}' needs positions and momenta (HeavyBall); a {kind} takes {fitting}")
+    energetic = "an energy (HeavyBall, GradientFlow, PortHamiltonianSystem)"
+    needed = "positions and momenta (HeavyBall)" if _moved(method) == "HeavyBall" else energetic
+    raise ArgumentError(f"method '{method.name}' needs {needed}; a {kind} takes {fitting}")
+
+
+def _moved(method: Method) -> str:
+    """Say which systems a method moves."""
+    if method.fits(_EXAMPLE):
+        return "all, and fun(t, x)"
+    return "all" if method.fits(GradientFlow(_EXAMPLE)) else "HeavyBall"
 
 
 def _check_method(method: Any) -> None:

@@ -178,7 +178,8 @@ _MARKERS = {"splitting": "o", "runge-kutta": "s", "discrete gradient": "^", "ada
 _FIRST_HUE = {"splitting": 0, "adaptive": 1, "discrete gradient": 4, "runge-kutta": 5}
 _MEMBERS = {
     "splitting": ("strang", "blanes-moan-4", "yoshida-4", "blanes-moan-6", "blanes-moan-s6", "sgd", "conformal-euler"),
-    "runge-kutta": ("rk4", "explicit-euler"),
+    "runge-kutta": ("rk4", "explicit-euler", "implicit-midpoint", "gauss-4", "gauss-6", "implicit-euler"),
+    "discrete gradient": ("gonzalez", "avf", "itoh-abe", "itoh-abe-symmetric"),
     "adaptive": ("DOP853", "RK45", "dopri5", "dopri8", "LSODA", "Radau"),
 }
 """Members with a fixed place, hence the same look in every figure; others take the places after them."""

@@ -22,6 +22,16 @@ BUILT_IN = {
     "blanes-moan-6": (6, 11),
     "rk4": (4, 4),
 }
+IMPLICIT = {
+    "gonzalez": (2, "exact"),
+    "avf": (2, "exact"),
+    "itoh-abe": (1, "exact"),
+    "itoh-abe-symmetric": (2, "exact"),
+    "implicit-euler": (1, "order"),
+    "implicit-midpoint": (2, "order"),
+    "gauss-4": (4, "order"),
+    "gauss-6": (6, "order"),
+}
 ADAPTIVE = {"RK45": 5, "DOP853": 8, "LSODA": 12, "Radau": 5, "dopri5": 5, "dopri8": 8}
 RULES = {"fire": 1}
 BALL = HeavyBall(lambda q: (q * q).sum(-1))
@@ -38,9 +48,11 @@ def catalogue(monkeypatch):
 
 
 def test_names_orders_and_costs():
-    assert set(names()) == {*BUILT_IN, *ADAPTIVE, *RULES}
+    assert set(names()) == {*BUILT_IN, *IMPLICIT, *ADAPTIVE, *RULES}
     for name, (order, stages) in BUILT_IN.items():
         assert (get(name).name, get(name).order, get(name).stages, get(name).fixed) == (name, order, stages, True)
+    for name, (order, kind) in IMPLICIT.items():
+        assert (get(name).name, get(name).order, get(name).fixed, get(name).kind) == (name, order, True, kind)
     for name, order in ADAPTIVE.items():
         assert (get(name).name, get(name).order, get(name).fixed, get(name).kind) == (name, order, False, "tolerance")
     for name, order in RULES.items():
@@ -110,10 +122,16 @@ def test_a_system_without_momenta_is_told_what_it_takes(system, kind, name):
     with pytest.raises(ArgumentError, match=rf"method '{name}' needs positions and momenta \(HeavyBall\); a {kind}") as caught:
         check_fit(get(name), system)
     offered = str(caught.value).split(" takes ")[1].split(", ")
-    assert offered == [n for n in names() if n in ADAPTIVE or n in ("explicit-euler", "rk4")]
+    energetic = () if kind == "plain fun" else tuple(IMPLICIT)
+    assert offered == [n for n in names() if n in (*ADAPTIVE, *energetic, "explicit-euler", "rk4")]
     for offer in offered:
         check_fit(get(offer), system)
     check_fit(get(name), BALL)
+
+
+def test_a_plain_function_has_no_energy_to_preserve():
+    with pytest.raises(ArgumentError, match=r"'gonzalez' needs an energy \(HeavyBall, GradientFlow, PortHamiltonianSystem\); a plain fun"):
+        simulate(np.sin, (0, 1), [1.0], method="gonzalez", step=0.1)
 
 
 def test_the_table():
@@ -125,8 +143,10 @@ def test_the_table():
     assert (rows["LSODA"].order, rows["LSODA"].gradients, rows["LSODA"].setting) == ("1 to 12", "adaptive", "rtol, atol")
     assert rows["rk4"].systems == "all, and fun(t, x)"
     assert len(table(recommended=True)) == 8
-    assert set(table(PORT)["method"]) == {*ADAPTIVE, "explicit-euler", "rk4"}
-    assert set(table(BALL)["method"]) == {*BUILT_IN, *ADAPTIVE}
+    assert (rows["gonzalez"].gradients, rows["gonzalez"].balance, rows["gonzalez"].systems) == ("1 an iteration", "exact", "all")
+    assert (rows["gauss-6"].gradients, rows["gauss-6"].setting) == ("3 an iteration", "step")
+    assert set(table(PORT)["method"]) == {*ADAPTIVE, *IMPLICIT, "explicit-euler", "rk4"}
+    assert set(table(BALL)["method"]) == {*BUILT_IN, *IMPLICIT, *ADAPTIVE}
     assert (rows["fire"].gradients, rows["fire"].setting, rows["fire"].systems) == ("1", "first_step, max_step", "events.fire(potential)")
     assert list(table(phdyn.events.fire(Quadratic([1.0])))["method"]) == ["fire"]
     assert "strang" in str(whole)
@@ -136,6 +156,6 @@ def test_methods_are_what_the_protocol_says():
     for name in names():
         method = get(name)
         assert method.kind in ("exact", "order", "tolerance")
-        assert method.family in ("splitting", "runge-kutta", "adaptive")
+        assert method.family in ("splitting", "runge-kutta", "discrete gradient", "adaptive")
         assert hash(method) == hash(method)
         assert method == phdyn.methods.get(name)

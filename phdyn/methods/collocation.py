@@ -1,0 +1,166 @@
+"""Implicit Runge-Kutta methods: Gauss-Legendre collocation in Lawson's form, which stays conformally symplectic with friction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from phdyn.errors import ArgumentError
+from phdyn.methods.implicit import ImplicitStepper
+from phdyn.methods.stepping import Control, Step, march_on_grid
+from phdyn.motion import Knot, Motion
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
+from phdyn.typing import Array
+
+
+@dataclass(frozen=True)
+class ImplicitTableau:
+    """An implicit Runge-Kutta method as data that checks itself.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the catalogue.
+    order : int
+        Declared order.
+    rows : tuple of tuple of float
+        The matrix a.
+    weights, nodes : tuple of float
+        Weights b and nodes c.
+    source : str
+        Paper and table.
+    tolerance : float, optional
+        Of the nonlinear solve, relative to the size of the unknown; ten roundings if None.
+    max_iterations : int
+        Of a step's solve; beyond, the run ends with status -5.
+
+    Raises
+    ------
+    ArgumentError
+        Lengths that do not fit, weights that do not sum to 1, a row that does not sum to its node.
+
+    Notes
+    -----
+    On a heavy ball in Lawson's form (Lawson 1967, SIAM J. Numer. Anal. 4, 372): the method is applied to (q, P), P = exp(int gamma/m) p,
+    for which friction is gone. A Gauss method is symplectic there, so its step is conformally symplectic with the factor of the exact flow.
+    The unknowns are the positions of the stages alone. The other systems have stages of the whole state. Each iteration costs a gradient a
+    stage, the end of a step one more.
+    """
+
+    name: str
+    order: int
+    rows: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+    nodes: tuple[float, ...]
+    source: str
+    tolerance: float | None = None
+    max_iterations: int = 100
+    kind: str = "order"
+    family: str = "runge-kutta"
+    fixed: bool = True
+
+    def __post_init__(self) -> None:
+        s = len(self.weights)
+        if len(self.rows) != s or len(self.nodes) != s or any(len(row) != s for row in self.rows):
+            raise ArgumentError(f"tableau '{self.name}': {s} weights need {s} nodes and {s} rows of length {s}")
+        if not abs(sum(self.weights) - 1) < 1e-12:
+            raise ArgumentError(f"tableau '{self.name}': the weights sum to {sum(self.weights):.15g}, not 1")
+        for i, (row, node) in enumerate(zip(self.rows, self.nodes, strict=True)):
+            if not abs(sum(row) - node) < 1e-12:
+                raise ArgumentError(f"tableau '{self.name}': row {i} sums to {sum(row):.15g}, its node is {node:.15g}")
+
+    @property
+    def cost(self) -> str:
+        """Gradients, for the table of methods."""
+        return f"{len(self.weights)} an iteration"
+
+    def fits(self, system: Any) -> bool:
+        """Say whether the system has an energy."""
+        return isinstance(system, (HeavyBall, GradientFlow, PortHamiltonianSystem))
+
+    def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
+        """See ``phdyn.typing.Method``."""
+        march_on_grid(self.stepper(motion, start), start.t, t_end, observe, control)
+
+    def stepper(self, motion: Motion, start: Knot) -> ImplicitStepper:
+        """Return what advances a motion from a knot, in copies of its state."""
+        return (LawsonStepper if motion.has_split else StageStepper)(self, motion, start)
+
+
+class LawsonStepper(ImplicitStepper):
+    """Of a heavy ball: the unknowns are the positions of the stages, one after the other in one vector."""
+
+    def _solve(self, t: float, h: float) -> tuple[float, float]:
+        motion, tableau, n = self.motion, self.method, self.motion.dim
+        w, q0, p0 = motion.inverse_mass, self.x0[:n], self.x0[n:]
+        s, law = len(tableau.weights), motion.law
+        times = [t + c * h for c in tableau.nodes]
+        decays = [motion.damping(t, c * h).decay for c in tableau.nodes]
+        whole = motion.damping(t, h).decay
+        forces: list[Any] = [None] * s
+        speeds: list[Any] = [None] * s
+
+        def stages(places: Array) -> Array:
+            """Return the positions of the stages that follow from a guess of them."""
+            for j in range(s):
+                q = places[j * n : (j + 1) * n]
+                push, u = -motion.gradient(q)[1], motion.force(times[j], q)
+                forces[j] = (push if u is None else push + u) / decays[j]
+            for j, row in enumerate(tableau.rows):
+                speeds[j] = w * decays[j] * (p0 + h * _sum(row, forces))
+            new = motion.vectors.clone(places)
+            for i, row in enumerate(tableau.rows):
+                new[i * n : (i + 1) * n] = q0 + h * _sum(row, speeds)
+            return new
+
+        guess = motion.vectors.empty(s * n, self.x0)
+        push = (motion.acceleration(t, self.x0, self.g0)) if s else None
+        for j, c in enumerate(tableau.nodes):
+            guess[j * n : (j + 1) * n] = q0 + (c * h) * w * p0 + (0.5 * c * c * h * h) * push
+        places = self.fixed_point(stages, guess, t, h)
+        self.x1[:n] = q0 + h * _sum(tableau.weights, speeds)
+        self.x1[n:] = whole * (p0 + h * _sum(tableau.weights, forces))
+        dot = motion.vectors.dot
+        lost = [float(law.rate(at)) * float(dot(v, v)) for at, v in zip(times, speeds, strict=True)]
+        inputs = [motion.force(at, places[j * n : (j + 1) * n]) for j, at in enumerate(times)]
+        fed = [0.0 if u is None else float(dot(u, v)) for u, v in zip(inputs, speeds, strict=True)]
+        return h * float(np.dot(tableau.weights, lost)), h * float(np.dot(tableau.weights, fed))
+
+
+class StageStepper(ImplicitStepper):
+    """Of the other systems: the unknowns are the stages."""
+
+    def _solve(self, t: float, h: float) -> tuple[float, float]:
+        motion, tableau, n = self.motion, self.method, self.motion.size
+        s, x0, empty = len(tableau.weights), self.x0, motion.vectors.empty
+        slopes = [empty(n, x0) for _ in range(s)]
+        powers = [(0.0, 0.0)] * s
+
+        def stages(states: Array) -> Array:
+            """Return the stages that follow from a guess of them."""
+            for j, c in enumerate(tableau.nodes):
+                x = states[j * n : (j + 1) * n]
+                _, g, _ = motion.field(t + c * h, x, slopes[j])
+                powers[j] = motion.powers(t + c * h, x, g)
+            new = motion.vectors.clone(states)
+            for i, row in enumerate(tableau.rows):
+                new[i * n : (i + 1) * n] = x0 + h * _sum(row, slopes)
+            return new
+
+        guess, flow = empty(s * n, x0), motion.combine(t, x0, self.g0, empty(n, x0))
+        for j, c in enumerate(tableau.nodes):
+            guess[j * n : (j + 1) * n] = x0 + (c * h) * flow
+        self.fixed_point(stages, guess, t, h)
+        self.x1[:] = x0 + h * _sum(tableau.weights, slopes)
+        lost, fed = zip(*powers, strict=True)
+        return h * float(np.dot(tableau.weights, lost)), h * float(np.dot(tableau.weights, fed))
+
+
+def _sum(weights: tuple[float, ...], vectors: list[Any]) -> Any:
+    total = weights[0] * vectors[0]
+    for weight, vector in zip(weights[1:], vectors[1:], strict=True):
+        total = total + weight * vector
+    return total

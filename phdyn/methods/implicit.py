@@ -1,0 +1,87 @@
+"""What implicit methods share: a step whose end is the fixed point of a function, and its start, which is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from phdyn.counts import Halt
+from phdyn.methods import anderson
+from phdyn.methods.stepping import Step
+from phdyn.motion import Knot
+from phdyn.typing import Array
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+class ImplicitStepper:
+    """Advance by one step; the start is kept."""
+
+    def __init__(self, method: Any, motion: Any, start: Knot) -> None:
+        self.method, self.motion = method, motion
+        self.x0, self.x1 = (motion.vectors.clone(start.x) for _ in range(2))
+        self.g0 = motion.vectors.clone(start.g)
+        self.step = ImplicitStep(self)
+        self.step.begin(start)
+
+    def advance(self, t: float, t1: float, h: float) -> None:
+        """Advance from t to t1 and fill the step."""
+        step, motion = self.step, self.motion
+        vectors = motion.vectors
+        step.forward(t, t1)
+        self.x0, self.x1 = self.x1, self.x0
+        vectors.copy(step.g1, self.g0)
+        step.dissipated, step.supplied = self._solve(t, h)
+        step.x1 = self.x1
+        step.V1, step.g1 = motion.gradient(motion.position(self.x1))
+        step.T1, step.d1 = motion.kinetic(self.x1), motion.climb(t1, self.x1, step.g1)
+        step.slope1 = vectors.dot(step.g1, step.g1)
+
+    def _solve(self, t: float, h: float) -> tuple[float, float]:
+        """Write the end of a step into x1; return dissipated and supplied work."""
+        raise TypeError("a stepper knows its equation")
+
+    def fixed_point(self, function: Callable[[Array], Array], guess: Array, t: float, h: float) -> Array:
+        """Return the fixed point of a step's equation to the method's tolerance.
+
+        Raises
+        ------
+        Halt
+            Status -5: no convergence.
+        """
+        vectors, method = self.motion.vectors, self.method
+        relative = 10 * vectors.eps if method.tolerance is None else method.tolerance
+        size = max(float(vectors.dot(guess, guess)) ** 0.5, _TINY)
+        try:
+            return anderson.fixed_point(function, guess, vectors, tolerance=relative * size, most=method.max_iterations)
+        except Halt as error:
+            if error.status != -5:
+                raise
+            raise Halt(-5, f"{method.name}, step {h:g} from t = {t:.6g}: {error.message}; try a smaller step") from error
+
+
+class ImplicitStep(Step):
+    """A step of a structure-preserving method."""
+
+    def __init__(self, stepper: ImplicitStepper) -> None:
+        super().__init__(stepper.motion)
+        self.stepper = stepper
+
+    def start_view(self) -> Knot:
+        """See Step."""
+        return Knot(self.t0, self.stepper.x0, self.V0, self.T0, self.d0, self.stepper.g0)
+
+    def start(self) -> Knot:
+        """See Step."""
+        clone, view = self.motion.vectors.clone, self.start_view()
+        return Knot(view.t, clone(view.x), view.V, view.T, view.d, clone(view.g))
+
+    def until(self, tau: float) -> Step:
+        """See Step; a solve of its own."""
+        start = self.start()
+        stepper = self.stepper.method.stepper(self.motion, start)
+        stepper.advance(start.t, start.t + tau, tau)
+        step: Step = stepper.step
+        return step
