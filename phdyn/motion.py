@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from phdyn.automaton import HybridAutomaton
 from phdyn.counts import NO_LIMIT, Counts, Halt, RowCounts
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import Damping, check_rows, damping, entered
-from phdyn.potentials import FunctionPotential, NetworkLoss
+from phdyn.potentials import FunctionPotential, NetworkLoss, hvp
 from phdyn.potentials.base import Landscape
 from phdyn.row_friction import RowFriction
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, Sampled, Steps, height
@@ -121,7 +122,7 @@ class Motion:
         self.calm: Any = None
         self.at_home = False
         self._first: tuple[Any, Array] | None = None
-        self.energy: Any = None
+        self.hvp: Callable[[Array, Any], Any]
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
         self.gradient: Callable[[Array], tuple[float, Array]]
         self.value: Callable[[Array], float]
@@ -135,8 +136,7 @@ class Motion:
     max_nfev = _counter("max_nfev", "Budget of gradients; in a batch of each trajectory.")
 
     def _bind(self, energy: Any) -> None:
-        """Set ``gradient`` and ``value`` for an energy function on this run's kind of array."""
-        self.energy = energy
+        """Set ``gradient``, ``value`` and ``hvp`` for an energy function on this run's kind of array."""
         if self.ids is not None:
             self._bind_rows(energy)
         elif isinstance(energy, NetworkLoss):
@@ -158,7 +158,7 @@ class Motion:
             self.counts.nvev += 1
             return float(height(energy, q))
 
-        self.gradient, self.value = gradient, height_only
+        self.gradient, self.value, self.hvp = gradient, height_only, partial(hvp, energy)
 
     def _bind_tensors(self, energy: Any) -> None:
         value_and_grad, tensor = energy.value_and_grad, torch.from_numpy
@@ -173,6 +173,7 @@ class Motion:
             return float(height(energy, tensor(q)))
 
         self.gradient, self.value = gradient, height_only
+        self.hvp = lambda q, v: hvp(energy, tensor(q), v)
 
     def _bind_network(self, loss: NetworkLoss) -> None:
         """Step in the module's own buffers where the precision is the same; otherwise one copy a gradient."""
@@ -193,15 +194,7 @@ class Motion:
             return float(loss.value(vectors.tensor(q).to(loss.dtype)))
 
         self.gradient, self.value = gradient, height_only
-
-    def hvp(self, q: Array, v: Any) -> torch.Tensor:
-        """Return the Hessian of V at q times a vector, both (n,); not counted."""
-        energy = self.energy
-        if not (self.tensors or isinstance(energy, (FunctionPotential, NetworkLoss))):
-            array = self.vectors.numpy(q)
-            return torch.as_tensor(energy.hvp(array, np.asarray(v, dtype=array.dtype)))
-        place = self.vectors.tensor(q)
-        return torch.as_tensor(energy.hvp(place, torch.as_tensor(v, dtype=place.dtype, device=place.device)))
+        self.hvp = lambda q, v: hvp(loss, vectors.tensor(q), v)
 
     def _counted(self) -> tuple[Any, ...]:
         """Return what the counters need to know: the rows of a batch."""
@@ -234,6 +227,7 @@ class Motion:
             return heights(height(energy, users(q)))
 
         self.gradient, self.value = gradient, height_only
+        self.hvp = lambda q, v: hvp(energy, users(q), v)
 
     def take(self, rows: Any) -> Any:
         """Return the motion of some rows of a batch: it shares the counters, and its modes are its own.

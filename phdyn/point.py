@@ -54,7 +54,7 @@ class Point:
         return self._motion.vectors.tensor(self._motion_gradient())
 
     def hvp(self, v: Any) -> torch.Tensor:
-        """Return Hess V at the position times a vector (n,); not counted.
+        """Return Hess V at the position times a vector, both of the shape of ``q``; not counted.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Point:
         """
         if not self._motion.has_energy:
             raise ArgumentError("a plain fun(t, x) has no potential, so no Hessian")
-        return self._motion.hvp(self._motion.position(self._x), v)
+        return torch.as_tensor(self._motion.hvp(self._motion.position(self._x), v))
 
     @property
     def climb(self) -> float:

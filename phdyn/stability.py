@@ -63,26 +63,27 @@ def _curvature_at(system: HeavyBall, x0: Any) -> float:
             network.load(parameters)
 
 
-def strang_limit(mass: float, gamma: float, step: float) -> float:
-    """Return the curvature of V at which a step of Strang's splitting is at its stability limit: ``m 2 gamma coth(gamma h/2)/h``.
+def strang_limit(step: float, friction: float, mass: float = 1.0) -> float:
+    """Return the curvature of V up to which a step of Strang's splitting is stable: ``2 gamma coth(gamma h/2m)/h``; 4m/h^2 at gamma = 0.
 
     Parameters
     ----------
-    mass, gamma : float
-        m, and the rate gamma/m at which friction damps.
-    step : float
-        h.
+    step, friction, mass : float
+        h, gamma and m of a heavy ball.
     """
-    z = gamma * step / 2
-    return float(4 * mass / step**2 * (z / np.tanh(z) if z > 1e-8 else 1.0))
+    return 4 * mass / step**2 * _damped(friction / mass * step)
+
+
+def _damped(z: float) -> float:
+    """Return (z/2) coth(z/2)."""
+    return float(z / 2 / np.tanh(z / 2)) if z > 2e-8 else 1.0
 
 
 def _limit(omega: float, gamma: float) -> float:
     """Return the h with (omega h)^2 = 2 gamma h coth(gamma h/2)."""
     h = 2 / omega
     for _ in range(100):
-        z = gamma * h / 2
-        h_new = np.sqrt(4 * (z / np.tanh(z) if z > 1e-8 else 1.0)) / omega
+        h_new = np.sqrt(4 * _damped(gamma * h)) / omega
         if abs(h_new - h) <= 1e-12 * h:
             break
         h = h_new

@@ -15,8 +15,7 @@ import torch
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import SwitchedFriction, as_friction
 from phdyn.potentials import as_potential
-from phdyn.potentials.own import OwnPotential
-from phdyn.potentials.products import direction
+from phdyn.potentials.products import direction, position
 from phdyn.transitions import Transition
 from phdyn.typing import FrictionLaw, Potential
 
@@ -190,6 +189,7 @@ class QuadraticForm:
 
     def hvp(self, x: Any, v: Any) -> Any:
         """Return Q v."""
+        x = position(x)
         return direction(x, v) @ _like(self.Q, x)
 
     def __repr__(self) -> str:
@@ -269,7 +269,6 @@ def height(energy: Any, x: Any) -> Any:
 
 def describe(part: Any) -> str:
     """Return how an object is called in tables: a function by its name, an object by its class and size."""
-    part = part.wrapped if isinstance(part, OwnPotential) else part
     function = getattr(part, "function", None)
     name = getattr(function, "__name__", None) if function is not None else type(part).__name__
     dim = getattr(part, "dim", None)

@@ -33,11 +33,11 @@ def test_ten_times_the_step_is_the_limit(friction, mass):
 def test_the_limit_is_that_of_torchs_momentum(momentum):
     """Strang and SGD have the same recurrence: 2 (1 + mu)/lr (METHODS 4); without friction 4 m/h^2."""
     step, friction = heavy_ball_from_sgd(lr=0.07, momentum=momentum)
-    np.testing.assert_allclose(strang_limit(1.0, friction, step), 2 * (1 + momentum) / 0.07, rtol=1e-7)
-    np.testing.assert_allclose(strang_limit(2.0, 0.0, 0.1), 800.0, rtol=1e-14)
+    np.testing.assert_allclose(strang_limit(step, friction), 2 * (1 + momentum) / 0.07, rtol=1e-7)
+    np.testing.assert_allclose(strang_limit(0.1, 0.0, mass=2.0), 800.0, rtol=1e-14)
     system = HeavyBall(Quadratic([9.0]), mass=2.0, friction=2 * friction)
-    omega = np.sqrt(strang_limit(2.0, friction, 10 * suggest_step(system, [1.0, 0.0])))
-    np.testing.assert_allclose(omega, 3.0, rtol=2e-3)
+    limit = strang_limit(10 * suggest_step(system, [1.0, 0.0]), 2 * friction, mass=2.0)
+    np.testing.assert_allclose(limit, 9.0, rtol=4e-3)
 
 
 def test_curvature_of_a_nonlinear_landscape_and_of_masses():

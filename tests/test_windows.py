@@ -86,14 +86,68 @@ def test_thinned_energies_give_nearly_the_same():
         thin.energy_balance(window=12)
 
 
-@pytest.mark.parametrize("options", [{"record": "ends"}, {"t_eval": [0.0, 1.0, 40.0]}])
-def test_energies_that_were_not_kept(options):
-    sol = ball(**options)
-    if len(sol.energy.t) > 3:  # t_eval thins states, not energies
-        assert len(sol.energy_balance(window=100).slopes) == 4
-        return
+def test_energies_that_were_not_kept():
     with pytest.raises(ArgumentError, match='record="states" or "energy" is needed'):
-        sol.energy_balance(window=100)
+        ball(record="ends").energy_balance(window=100)
+
+
+def test_times_to_record_at_do_not_matter():
+    """They choose states, not energies."""
+    found = ball(t_eval=[0.0, 1.0, 40.0]).energy_balance(window=100).slopes
+    np.testing.assert_array_equal(found["slope"], ball().energy_balance(window=100).slopes["slope"])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_late_windows_are_as_good_or_nan(dtype):
+    """Work falls by 35 decades: the slope stays what it is until the work is rounding, and then is not known."""
+    system = phdyn.HeavyBall(potentials.Quadratic([1.0, 2.0]), friction=0.2)
+    x0 = np.array([1.0, 0.5, 0.0, 0.0], dtype=dtype)
+    sol = phdyn.simulate(system, (0, 400), x0, method="strang", step=0.25, monitor=None)
+    slopes = sol.energy_balance(window=100).slopes["slope"]
+    known = np.isfinite(slopes)
+    assert known[: known.sum()].all()  # first all of them, then none
+    assert known.sum() in (6, 7, 8)
+    np.testing.assert_allclose(slopes[:2], slopes[0], atol=2e-3)
+    assert np.abs(slopes[known]).max() < 0.05
+    assert slopes[0] != 0
+
+
+def test_friction_that_ends():
+    system = phdyn.HeavyBall(potentials.DoubleWell(), friction=phdyn.SwitchedFriction(0.5, 0.0, phdyn.LossGoal(reduction=0.9)))
+    sol = phdyn.simulate(system, (0, 40), [1.9, 0.0], method="strang", step=0.05, monitor=None)
+    end = float(sol.switches.first())
+    slopes = sol.energy_balance(window=50).slopes
+    late = slopes["time"] > end + 2.6
+    assert late.sum() > 5 and np.isnan(slopes["slope"][late]).all()
+    assert np.isfinite(slopes["slope"][slopes["time"] < end]).all()
+
+
+@pytest.mark.parametrize("flow", [phdyn.GradientFlow(potentials.Quadratic([1.0])), phdyn.HeavyBall(potentials.DoubleWell(), friction=1.0)])
+def test_what_stands_still_has_no_slope(flow):
+    x0 = [0.0] if isinstance(flow, phdyn.GradientFlow) else [0.0, 0.0]
+    slopes = phdyn.simulate(flow, (0, 10), x0, method="rk4", step=0.1, monitor=None).energy_balance(window=20).slopes["slope"]
+    assert np.isnan(slopes).all()
+
+
+@pytest.mark.parametrize("method", ["strang", "RK45"])
+def test_batches_that_were_run_one_by_one(method, tmp_path):
+    system = phdyn.HeavyBall(potentials.DoubleWell(), friction=0.1)
+    x0 = np.array([[1.4, 0.3], [1.2, 0.0]])
+    observed = {"step": 0.1, "observables": {"x": lambda point: float(point.q[0])}}
+    options = observed if method == "strang" else {"t_eval": np.linspace(0, 40, 401)}
+    batch = phdyn.simulate(system, (0, 40), x0, method=method, monitor=None, **options)
+    singles = [phdyn.simulate(system, (0, 40), x, method=method, monitor=None, **options) for x in x0]
+    if method == "RK45":  # the rows of two grids are not those of one
+        with pytest.raises(ArgumentError, match="a run of its own for each trajectory that chooses its steps"):
+            batch.energy_balance(window=20)
+    balance = batch.energy_balance(window=20 if method == "strang" else None)
+    for k, single in enumerate(singles):
+        assert balance[k].residual == pytest.approx(single.energy_balance().residual, rel=1e-9)
+        if method == "strang":
+            np.testing.assert_allclose(balance[k].slopes["slope"], single.energy_balance(window=20).slopes["slope"], rtol=1e-6)
+        assert batch.trajectory(k).energy_balance().verdict == single.energy_balance().verdict
+    batch.save(tmp_path / "batch.npz")
+    np.testing.assert_array_equal(phdyn.load(tmp_path / "batch.npz").energy_balance().residual, batch.energy_balance().residual)
 
 
 @pytest.mark.parametrize("window", [0, -3, 3, 2.5, True, "all"])
@@ -105,6 +159,13 @@ def test_windows_that_are_none(window):
 def test_a_window_longer_than_the_run():
     with pytest.raises(ArgumentError, match="window is 401, and the run has 400 steps"):
         ball().energy_balance(window=401)
+    system = phdyn.HeavyBall(potentials.DoubleWell(), friction=0.1)
+    batch = phdyn.simulate(system, (0, 5), np.array([[1.4, 0.3], [1.2, 0.0]]), method="strang", step=0.1, monitor=None)
+    with pytest.raises(ArgumentError, match="window is 51, and the longest trajectory has 50 steps"):
+        batch.energy_balance(window=51)
+    for window in ("all", float("nan"), 2.5):
+        with pytest.raises(ArgumentError, match="a whole number of steps"):
+            batch.energy_balance(window=window)
 
 
 def test_a_plain_function_has_none():

@@ -10,6 +10,6 @@ from phdyn.energy.balance import EnergyBalance, judge
 from phdyn.energy.row_sums import RowSums
 from phdyn.energy.rows import RowAccount
 from phdyn.energy.sums import Sums
-from phdyn.energy.windows import slopes
+from phdyn.energy.windows import check_window, slopes
 
-__all__ = ["ROWS", "Account", "Energy", "EnergyBalance", "RowAccount", "RowSums", "Sums", "judge", "slopes"]
+__all__ = ["ROWS", "Account", "Energy", "EnergyBalance", "RowAccount", "RowSums", "Sums", "check_window", "judge", "slopes"]

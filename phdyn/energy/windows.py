@@ -14,46 +14,74 @@ FEWEST: Final = 4
 """Rows that a window has at least."""
 
 
-def slopes(energy: Energy, window: Any, steps: int) -> Table:
+def check_window(window: Any) -> int:
+    """Return a window as a number of steps.
+
+    Raises
+    ------
+    ArgumentError
+        It is no whole number, or less than four.
+    """
+    if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < FEWEST:
+        raise ArgumentError(f"window is {window!r}: a whole number of steps, {FEWEST} at least, is needed")
+    return int(window)
+
+
+def slopes(energy: Energy, window: Any, steps: int, eps: float) -> Table:
     """Return the slopes of a single trajectory's residual on its dissipated work over windows, one after the other.
 
     Parameters
     ----------
     energy : Energy
-        Its energies, at each step or thinned.
+        Its energies: at each step, or thinned by a power of two.
     window : int
         Steps a window; where rows are thinned, the next lower multiple of the steps from row to row.
     steps : int
         Steps that the rows span.
+    eps : float
+        Spacing of numbers at 1 in the run's precision.
 
     Returns
     -------
     Table
-        ``time`` (the window's end) and ``slope``, by least squares weighted with the step lengths, as the balance's own; nan where friction
-        did no work. Steps beyond the last whole window are left out.
+        ``time`` (the window's end) and ``slope``, by least squares weighted with the step lengths, as the balance's own; nan where the work
+        of friction is rounding. Steps beyond the last whole window are left out.
 
     Raises
     ------
     ArgumentError
         The window is no whole number of steps, there are fewer rows than four in it, or fewer steps than one window.
     """
-    if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < FEWEST:
-        raise ArgumentError(f"window is {window!r}: a whole number of steps, {FEWEST} at least, is needed")
-    rows = len(energy.t) - 1
+    window, rows = check_window(window), len(energy.t) - 1
     if window > max(steps, rows):
         raise ArgumentError(f"window is {window}, and the run has {steps} steps: no window fits in")
-    stride = max(1, round(steps / max(rows, 1)))
-    length = int(window) // stride
+    stride = 2 ** max(0, round(np.log2(steps / rows))) if rows else steps
+    length = window // stride
     if length < FEWEST:
-        needed = f"a window of {FEWEST * stride} steps at least" if rows >= FEWEST else 'record="states" or "energy"'
-        raise ArgumentError(f"window is {window}, and energies are kept once in {stride:,} steps: {needed} is needed")
+        if rows >= FEWEST:
+            needed = f"a window of {FEWEST * stride} steps at least is needed"
+            raise ArgumentError(f"window is {window}, and energies are kept once in {stride:,} steps: {needed}")
+        needed = 'record="states" or "energy" is needed, and a run of its own for each trajectory that chooses its steps'
+        raise ArgumentError(f"window is {window}, and energies are kept at the ends alone: {needed}")
     count = rows // length
     used = slice(1, count * length + 1)
-    t, work, residual = (column[used].reshape(count, length) for column in (energy.t, energy.dissipated, energy.residual))
+    t, work, residual, hamiltonian = (
+        column[used].reshape(count, length) for column in (energy.t, energy.dissipated, energy.residual, energy.hamiltonian)
+    )
+    kinetic = np.zeros_like(hamiltonian) if energy.kinetic is None else energy.kinetic[used].reshape(count, length)
     weights = np.abs(np.diff(energy.t[: count * length + 1])).reshape(count, length)
     weights /= weights.sum(1, keepdims=True)
-    work = work - (weights * work).sum(1, keepdims=True)
-    square = (weights * work**2).sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(square > 0, (weights * work * residual).sum(1) / square, np.nan)
+    work, residual = (_centred(column, weights) for column in (work, residual))
+    # What the account itself rounds is of the size of H at the start; V is rounded in the run's precision.
+    account = np.finfo(np.float64).eps * np.abs(energy.hamiltonian - energy.residual).max()
+    noise = 8 * np.sqrt(length) * (account + eps * (np.abs(hamiltonian - kinetic) + kinetic).max(1))
+    square, both = (weights * work**2).sum(1), (weights * work * residual).sum(1)
+    seen = np.ptp(work, axis=1) > noise
+    slope = np.where(seen, both / np.where(seen, square, 1.0), np.nan)
     return Table({"time": t[:, -1], "slope": slope})
+
+
+def _centred(columns: Any, weights: Any) -> Any:
+    """Return rows less their weighted means; what they have in common is taken off first, and with it its rounding."""
+    columns = columns - columns[:, :1]
+    return columns - (weights * columns).sum(1, keepdims=True)

@@ -95,7 +95,7 @@ class Landscape(ABC):
         return value, self._gradient(xp, q, shared)
 
     def hvp(self, q: Any, v: Any) -> Any:
-        """Hessian times a vector, exact: the gradient of grad V . v, by reverse mode.
+        """Hessian times a vector, exact: the gradient of grad V . v, by reverse mode; detached.
 
         Parameters
         ----------

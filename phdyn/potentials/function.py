@@ -14,7 +14,6 @@ from torch.autograd import forward_ad
 
 from phdyn.errors import ArgumentError, ArgumentTypeError, PhdynError
 from phdyn.potentials.base import primal_and_tangent
-from phdyn.potentials.own import OwnPotential
 from phdyn.potentials.products import direction, product
 
 _USED_NUMPY = "the potential used NumPy on a tensor: write torch.cos, or pass an object with value_and_grad"
@@ -127,7 +126,7 @@ class FunctionPotential:
         Returns
         -------
         tensor or array, shape (..., n)
-            Hess V(q) v, in the kind and dtype of `q`, detached.
+            Hess V(q) v, in the kind and dtype of `q`, detached; a tangent of `q` is not followed.
 
         Raises
         ------
@@ -202,7 +201,7 @@ class FunctionPotential:
 
 
 def as_potential(candidate: Any) -> Any:
-    """Return an object with `value_and_grad` (and `hvp`: as an :class:`OwnPotential` if it has none), a function as a `FunctionPotential`.
+    """Return the object itself if it has `value_and_grad`, a function as a :class:`FunctionPotential`.
 
     Raises
     ------
@@ -213,7 +212,7 @@ def as_potential(candidate: Any) -> Any:
         msg = f"the potential is the class {candidate.__name__}: pass an object, {candidate.__name__}(...)"
         raise ArgumentTypeError(msg)
     if hasattr(candidate, "value_and_grad"):
-        return candidate if hasattr(candidate, "hvp") else OwnPotential(candidate)
+        return candidate
     if callable(candidate):
         return FunctionPotential(candidate)
     kind = type(candidate).__name__

@@ -55,7 +55,8 @@ def save(sol: Solution, path: str | Path) -> None:
         "columns": {name: list(getattr(sol, name).keys()) for name in _TABLES},
     }
     numbers = {name: getattr(sol, name) for name in _BY_TRAJECTORY}
-    balance = None if sol.balance is None else {one.name: getattr(sol.balance, one.name) for one in fields(sol.balance)}
+    kept = [one.name for one in fields(EnergyBalance) if one.name != "slopes"]
+    balance = None if sol.balance is None else {name: getattr(sol.balance, name) for name in kept}
     if sol.batch is None:
         meta |= {**numbers, "balance": balance}
     else:

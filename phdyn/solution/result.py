@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from phdyn.energy import Energy, EnergyBalance, slopes
+from phdyn.energy import Energy, EnergyBalance, check_window, slopes
 from phdyn.errors import ArgumentError
 from phdyn.solution.dense import DenseOutput, DenseOutputs
 from phdyn.solution.state import State
@@ -171,7 +171,8 @@ class Solution:
         ----------
         window : int, optional
             Steps; then the balance also has ``slopes``, the slope of the residual on the dissipated work window by window. Where it is near
-            1 the discretization undoes all of friction's work: the step is at its stability limit.
+            1 the discretization undoes all of friction's work: the step is at its stability limit. In a batch whose trajectories were run
+            one by one and recorded at ``t_eval``, windows count in the rows that there are.
 
         Raises
         ------
@@ -185,9 +186,13 @@ class Solution:
         return replace(self.balance, slopes=self._slopes(window))
 
     def _slopes(self, window: int) -> Table:
+        window = check_window(window)
         if self.batch is None:
-            return slopes(self.energy, window, self.nsteps)  # type: ignore[arg-type]
+            return slopes(self.energy, window, self.nsteps, float(np.finfo(self.y.dtype).eps))  # type: ignore[arg-type]
         long = [k for k in range(self.batch) if self.nsteps[k] >= window]  # one that ended within the first window has no slope
+        if not long:
+            longest = max(self.nsteps, default=0)
+            raise ArgumentError(f"window is {window}, and the longest trajectory has {longest} steps: no window fits in")
         parts = [self.trajectory(k)._slopes(window) for k in long]
         columns = {name: np.concatenate([part[name] for part in parts] or [[]]) for name in ("time", "slope")}
         return Table({"trajectory": np.repeat(np.array(long, dtype=np.int64), [len(part) for part in parts]), **columns})

@@ -7,22 +7,21 @@ import torch
 
 from phdyn.studies.goal_oriented import arms, forks, training
 from phdyn.studies.goal_oriented.cells import Cell, Job, Setup
+from phdyn.studies.goal_oriented.pool import train_together
 from tests.data.server import cifar_files
 from tests.studies.test_goal_oriented import found
 
 LEVELS = (0.05, 0.15, 0.4)
 STEPS = 60
+SETUP = Setup("digits", "mlp", (64, 16, 10), 400, 32, 0.2, 0, LEVELS, "")
 BASE = Cell(seed=3, steps=STEPS, marks=(30, STEPS), lr=0.02, momentum=0.95, every=20)
 BRAKES = arms.brakes(0.02, 0.95, 0.5)
 
 
-def group(levels=LEVELS, base=BASE, times=(9, 25, STEPS)):
-    """Every brake at every goal and at fixed steps, and none."""
-    wanted = [base]
-    for exploit in BRAKES.values():
-        wanted += [replace(base, goal=goal, exploit=exploit) for goal in (*levels, 0.1, 0.999)]  # one between the levels, one never reached
-        wanted += [replace(base, at=at, exploit=exploit) for at in times]
-    return wanted
+def group(base=BASE, goals=(*LEVELS, 0.1, 0.999), times=(9, 25, STEPS)):
+    """Every brake at every goal (one is between the levels, one is never reached) and at fixed steps, and none."""
+    brakes = [replace(base, goal=goal, exploit=exploit) for exploit in BRAKES.values() for goal in goals]
+    return [base, *brakes, *(replace(base, at=at, exploit=exploit) for exploit in BRAKES.values() for at in times)]
 
 
 @pytest.fixture
@@ -40,14 +39,37 @@ def steps(monkeypatch):
     return count
 
 
-def alone(job):
-    forks.forget()
-    return found(training.train(job))
+def alone(cells, setup=SETUP, data_dir=None):
+    return [found(training.train(Job(setup, data_dir, cell))) for cell in cells]
 
 
-def together(jobs):
-    forks.forget()
-    return [found(training.train(job)) for job in jobs]
+def together(cells, setup=SETUP, data_dir=None):
+    return [found(one) for one in train_together([Job(setup, data_dir, cell) for cell in cells])]
+
+
+@pytest.mark.parametrize(
+    "base",
+    [BASE, replace(BASE, weight_decay=0.01), replace(BASE, tuning=True), replace(BASE, optimizer="adamw", lr=1e-3, momentum=0.0)],
+    ids=["plain", "weight decay", "tuning", "adamw"],
+)
+def test_shared_runs_equal_runs_alone(base, steps):
+    cells = group(base) if base.optimizer == "sgd" else [base, replace(base, at=20, exploit=(("momentum", 0.5),))]
+    wanted = alone(cells)
+    separate = len(steps)
+    assert separate == STEPS * len(cells)
+    assert together(cells) == wanted
+    assert len(steps) - separate < (0.75 if len(cells) > 2 else 1.0) * separate
+    if base.optimizer == "sgd":
+        assert len({result.switch for result in wanted}) > 6  # they do brake, at different steps
+        assert len(set(map(repr, wanted))) > 20  # and to different ends
+    else:
+        assert wanted[0] != wanted[1]
+
+
+@pytest.mark.parametrize("turn", [slice(None, None, -1), slice(1, None)], ids=["backwards", "without the run that never brakes"])
+def test_any_order_will_do(turn):
+    cells = group(goals=(0.15, 0.1), times=(9, 25))[turn]
+    assert together(cells) == alone(cells)
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +80,6 @@ def images(tmp_path_factory):
     return str(folder)
 
 
-@pytest.mark.parametrize("order", ["as they come", "backwards"])
-def test_shared_runs_equal_runs_alone(order, steps):
-    setup = Setup("digits", "mlp", (64, 16, 10), 400, 32, 0.2, 0, LEVELS, "")
-    jobs = [Job(setup, None, cell) for cell in group()]
-    jobs = jobs[::-1] if order == "backwards" else jobs
-    wanted = [alone(job) for job in jobs]
-    assert len({result.switch for result in wanted}) > 6  # they do brake, at different steps
-    assert len(set(map(repr, wanted))) > 20  # and to different ends
-    separate = len(steps)
-    assert separate == STEPS * len(jobs)
-    assert together(jobs) == wanted
-    assert len(steps) - separate < (0.75 if order == "as they come" else 0.85) * separate
-
-
 @pytest.mark.parametrize("network", ["small-cnn", "resnet20"])
 def test_shared_runs_of_convolutions_equal_runs_alone(network, images):
     """Batch norm's statistics are part of a run, too."""
@@ -79,48 +87,58 @@ def test_shared_runs_of_convolutions_equal_runs_alone(network, images):
     base = replace(BASE, steps=12, marks=(12,), every=4)
     cells = [base, replace(base, at=6, exploit=BRAKES["lr"])]
     cells += [replace(base, goal=0.001, exploit=BRAKES[name]) for name in ("momentum", "friction")]
-    jobs = [Job(setup, images, cell) for cell in cells]
-    wanted = [alone(job) for job in jobs]
-    assert together(jobs) == wanted
+    wanted = alone(cells, setup, images)
+    assert together(cells, setup, images) == wanted
     assert 1 < wanted[2].switch < 12
 
 
-def test_other_runs_share_nothing(steps):
-    """What differs before the brake, or in what is evaluated, is trained by itself."""
-    setup = Setup("digits", "mlp", (64, 16, 10), 400, 32, 0.2, 0, LEVELS, "")
-    forks.forget()
-    training.train(Job(setup, None, BASE))
+def test_runs_that_diverge_before_and_after_their_brake():
+    wild = replace(BASE, lr=3e36, marks=(20, STEPS))
+    cells = [wild, *(replace(wild, at=at, exploit=(("lr", 2e36),)) for at in (2, 3, 40)), replace(wild, goal=0.05, exploit=(("lr", 1e-3),))]
+    wanted = alone(cells)
+    assert 3 < wanted[0].diverged < 40
+    assert wanted[1].diverged is not None and wanted[1].switch == 2
+    assert list(map(repr, together(cells))) == list(map(repr, wanted))  # repr: nan is nan
+
+
+def test_only_runs_that_are_equal_until_they_brake_are_grouped():
     others = [{"seed": 4}, {"lr": 0.03}, {"momentum": 0.9}, {"weight_decay": 0.1}, {"marks": (STEPS,)}, {"every": None}, {"tuning": True}]
     others += [{"optimizer": "adamw"}, {"cosine": STEPS}, {"steps": 70, "marks": (70,)}]
-    for other in others:
-        before = len(steps)
-        cell = replace(BASE, **other, at=5, exploit=BRAKES["momentum"]) if "optimizer" not in other else replace(BASE, **other)
-        training.train(Job(setup, None, cell))
-        assert len(steps) - before == cell.steps, other
-    before = len(steps)
-    training.train(Job(replace(setup, batch=40), None, replace(BASE, at=5, exploit=BRAKES["momentum"])))
-    assert len(steps) - before == STEPS
+    brakes = group()[1:]
+    cells = [*brakes, BASE, *(replace(BASE, **other) for other in others)]
+    rows = forks.groups(cells, most=1000)
+    assert sorted(map(len, rows)) == [1] * len(others) + [len(brakes) + 1]
+    assert rows[0][0] == BASE  # it leaves something for all others
+    assert set(rows[0]) == {BASE, *brakes}
 
 
-def test_a_diverged_run_diverges_again(steps):
-    setup = Setup("digits", "mlp", (64, 16, 10), 400, 32, 0.2, 0, LEVELS, "")
-    wild = replace(BASE, lr=1e3, momentum=0.95)
-    jobs = [Job(setup, None, cell) for cell in (wild, *(replace(wild, at=2, exploit=BRAKES[name]) for name in ("rescaled", "lr")))]
-    wanted = [alone(job) for job in jobs]
-    assert [repr(one) for one in together(jobs)] == [repr(one) for one in wanted]
+@pytest.mark.parametrize("most", [1, 5, 8])
+def test_groups_are_no_larger_than_asked(most):
+    cells = [cell for seed in range(4) for cell in group(replace(BASE, seed=seed))]
+    rows = forks.groups(cells, most)
+    assert max(map(len, rows)) == most
+    assert sorted(repr(cell) for row in rows for cell in row) == sorted(map(repr, cells))
+    assert all(len({cell.seed for cell in row}) == 1 for row in rows)
+
+
+def test_a_run_alone_leaves_nothing(monkeypatch):
+    made = []
+    monkeypatch.setattr(training.Fork, "of", classmethod(lambda _, *state: made.append(state)))
+    cell = replace(BASE, at=9, exploit=BRAKES["lr"])
+    together([cell])
+    assert not made
+    training.train(Job(SETUP, None, cell), [])
+    assert made
 
 
 def test_forks_are_copies():
     """A run that goes on from a fork leaves the fork as it was."""
-    torch.manual_seed(0)
-    setup = Setup("digits", "mlp", (64, 16, 10), 400, 32, 0.2, 0, LEVELS, "")
-    job = Job(setup, None, replace(BASE, at=25, exploit=BRAKES["friction"]))
-    forks.forget()
-    first = found(training.train(job))
-    fork = forks.latest(forks.forks(job), job.cell)
+    cell, known = replace(BASE, at=25, exploit=BRAKES["friction"]), []
+    first = found(training.train(Job(SETUP, None, cell), known))
+    fork = forks.latest(known, cell)
     assert fork.log.step == 25
     before = {name: tensor.clone() for name, tensor in fork.model.items()}
     buffers = [state["momentum_buffer"].clone() for state in fork.optimizer["state"].values()]
-    assert found(training.train(job)) == first
+    assert found(training.train(Job(SETUP, None, cell), known)) == first
     assert all(torch.equal(before[name], tensor) for name, tensor in fork.model.items())
     assert all(map(torch.equal, buffers, [state["momentum_buffer"] for state in fork.optimizer["state"].values()]))

@@ -17,7 +17,7 @@ from phdyn.data import digits
 from phdyn.errors import WorkerError
 from phdyn.networks import mlp
 from phdyn.studies import goal_oriented
-from phdyn.studies.goal_oriented import arms, forks, pool, training
+from phdyn.studies.goal_oriented import arms, pool, training
 from phdyn.studies.goal_oriented.cells import Cell, Job, Setup, key
 from phdyn.studies.goal_oriented.config import check
 from phdyn.training import GoalScheduler
@@ -53,21 +53,21 @@ GOAL = replace(BASE, goal=0.15, exploit=(("momentum", 0.5),))
 
 
 class Counting(ThreadPoolExecutor):
-    """Counts what is submitted; Ctrl-C comes with the job of a number."""
+    """Counts the runs that are submitted; Ctrl-C comes with that of a number."""
 
     def __init__(self, stop_at=None):
         super().__init__(1)
         self.count, self.stop_at = 0, stop_at
 
-    def submit(self, fn, /, *args):
-        self.count += 1
-        if self.count == self.stop_at:
+    def submit(self, fn, /, jobs):
+        before, self.count = self.count, self.count + len(jobs)
+        if self.stop_at is not None and before < self.stop_at <= self.count:
             done = Future()
             done.set_running_or_notify_cancel()
             done.exception = interrupt
             done.set_result(None)
             return done
-        return super().submit(fn, *args)
+        return super().submit(fn, jobs)
 
 
 def interrupt(timeout=None):
@@ -75,7 +75,6 @@ def interrupt(timeout=None):
 
 
 def run_cell(cell, setup=SETUP):
-    forks.forget()
     return training.train(Job(setup, None, cell))
 
 
@@ -255,10 +254,10 @@ def test_finished_runs_serve_another_configuration(study, tmp_path):
 
 
 def test_a_run_that_fails_is_told_and_ends_nothing(tmp_path, monkeypatch):
-    def failing(job):
+    def failing(job, known):
         if job.cell.optimizer == "adamw" and job.cell.seed == 1001:
             raise RuntimeError("out of luck")
-        return training.train(job)
+        return training.train(job, known)
 
     monkeypatch.setattr(pool, "train", failing)
     config = replace(SMALL, goal_map=goal_oriented.GoalMap(momenta=()), goals=(0.15,), lengths=(1.0,))
@@ -272,10 +271,10 @@ def test_a_run_that_fails_is_told_and_ends_nothing(tmp_path, monkeypatch):
 
 
 def test_a_killed_worker_is_said_and_what_is_finished_kept(tmp_path, monkeypatch):
-    def killed(job):
+    def killed(job, known):
         if job.cell.optimizer == "adamw":
             raise BrokenExecutor
-        return training.train(job)
+        return training.train(job, known)
 
     monkeypatch.setattr(pool, "train", killed)
     with Counting() as executor, pytest.raises(WorkerError, match="a worker process was killed"):

@@ -108,7 +108,7 @@ class Result:
     curve_steps, curve_accuracy, curve_loss : tuple
         Steps of evaluation; accuracy there; mean loss of the batches since the one before.
     seconds : float
-        Wall time, without that of steps which an earlier run had made for it.
+        Wall time, without that of steps which an earlier run of its group had made for it: it depends on how cells were grouped.
     """
 
     accuracy: tuple[float, ...]

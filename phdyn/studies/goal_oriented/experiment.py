@@ -19,7 +19,7 @@ from phdyn.studies.goal_oriented.cells import Setup
 from phdyn.studies.goal_oriented.config import Config, check
 from phdyn.studies.goal_oriented.figures import draw
 from phdyn.studies.goal_oriented.phases import Findings, Phases
-from phdyn.studies.goal_oriented.pool import processes, runner
+from phdyn.studies.goal_oriented.pool import cores, processes, runner
 from phdyn.studies.goal_oriented.store import CELLS, Store
 from phdyn.studies.goal_oriented.tables import tables
 from phdyn.studies.goal_oriented.training import build, loaded
@@ -38,7 +38,8 @@ def run(
 ) -> Study:
     """Run the study; leave tables, figures and every training run in one run folder.
 
-    Finished training runs are kept in a folder beside it as they come, so that a study that was stopped goes on with the same call.
+    Finished training runs are kept in a folder beside it as they come, so that a study that was stopped goes on with the same call. Runs
+    that are equal until they brake are trained together, in groups that are smaller the more workers there are, and kept together.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def run(
         known = set(store.results)
         try:
             with processes(executor, workers) as pool:
-                go = runner(ready.setup, place, store, pool, progress=progress)
+                go = runner(ready.setup, place, store, pool, workers=workers or cores(), progress=progress)
                 found = Phases(config, ready.tuning, ready.final, go).all()
             with record:
                 record.environment["started"] = begun[0]

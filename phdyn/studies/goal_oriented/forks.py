@@ -1,4 +1,4 @@
-"""Runs that are equal until they brake: what they have in common is trained once in a process.
+"""Runs that are equal until they brake: what they have in common is trained once.
 
 The run that comes first leaves copies of itself where another might brake: at a level of the loss, at a fixed step. A run that comes later
 goes on from the latest of them that lies before its own brake, and finds, bit by bit, what it would have found alone.
@@ -7,17 +7,15 @@ goes on from the latest of them that lies before its own brake, and finds, bit b
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from torch import nn
 from torch.optim import Optimizer
 
-from phdyn.studies.goal_oriented.cells import Cell, Job
+from phdyn.studies.goal_oriented.cells import Cell
 from phdyn.studies.goal_oriented.log import Log
-
-_KEPT: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +44,15 @@ class Fork:
         return cell.goal is None or self.log.before(cell.goal)
 
 
-def forks(job: Job) -> list[Fork]:
-    """Return what runs equal to a job's until they brake have left in this process; append to it."""
-    return _forks(job.setup, job.data_dir, replace(job.cell, goal=None, at=None, exploit=()))
-
-
-def forget() -> None:
-    """Let go of all that runs have left."""
-    _forks.cache_clear()
-
-
-@lru_cache(maxsize=_KEPT)
-def _forks(*_: Any) -> list[Fork]:
-    return []
-
-
-def latest(found: list[Fork], cell: Cell) -> Fork | None:
-    """Return the latest one that serves a cell."""
+def latest(found: Iterable[Fork], cell: Cell) -> Fork | None:
+    """Return the latest fork that serves a cell."""
     return max((fork for fork in found if fork.serves(cell)), key=lambda fork: fork.log.step, default=None)
+
+
+def groups(cells: Iterable[Cell], most: int) -> list[list[Cell]]:
+    """Return cells in groups of at most ``most`` that are equal until they brake, those that never do first."""
+    found: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(replace(cell, goal=None, at=None, exploit=()), []).append(cell)
+    rows = [sorted(row, key=lambda cell: cell.goal is not None or cell.at is not None) for row in found.values()]
+    return [row[k : k + most] for row in rows for k in range(0, len(row), most)]

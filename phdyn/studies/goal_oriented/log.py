@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from phdyn.events import LossGoal
 from phdyn.studies.goal_oriented.cells import Cell, Result
 from phdyn.training import Ema
 
@@ -52,6 +50,8 @@ class Log:
         The estimate of the training loss now, and its lowest value in all steps before.
     diverged : int, optional
         Step at which a batch's loss was not finite.
+    ends, curve : list of tuple
+        What was evaluated at marks (accuracy, loss, training loss), and along the curves (step, accuracy, mean loss of the batches).
     """
 
     cell: Cell
@@ -83,11 +83,11 @@ class Log:
 
     def before(self, goal: float) -> bool:
         """Say whether no step before this one had reached a goal."""
-        return self.lowest_before > _height(goal, self.reference)
+        return self.lowest_before > self._level(goal)
 
     def reaches(self, goal: float) -> bool:
         """Say whether this step is the first that has reached a goal."""
-        return self.before(goal) and self.estimate <= _height(goal, self.reference)
+        return self.before(goal) and self.estimate <= self._level(goal)
 
     def at_a_fork(self) -> bool:
         """Say whether this is a step after which runs may brake."""
@@ -128,6 +128,9 @@ class Log:
             seconds=round(seconds, 3),
         )
 
+    def _level(self, goal: float) -> float:
+        return (1.0 - goal) * self.reference
+
     def _evaluate(self, step: int, model: nn.Module, *, marked: bool) -> None:
         part = self.part
         model.eval()
@@ -157,11 +160,6 @@ def evaluated(model: nn.Module, x: Tensor, y: Tensor, rows: Tensor) -> tuple[flo
             right += int((outputs.argmax(1) == targets).sum())
             total += float(cross_entropy(outputs, targets, reduction="sum"))
     return 100.0 * right / len(rows), total / len(rows)
-
-
-@lru_cache(maxsize=64)
-def _height(goal: float, reference: float) -> float:
-    return float(LossGoal(reduction=goal).level(reference))
 
 
 def _finite(loss: float) -> float:

@@ -21,27 +21,28 @@ from phdyn import networks
 from phdyn.data import Dataset, load
 from phdyn.events import LossGoal, TimeReached
 from phdyn.studies.goal_oriented.cells import Cell, Job, Result, Setup
-from phdyn.studies.goal_oriented.forks import Fork, forks, latest
+from phdyn.studies.goal_oriented.forks import Fork, latest
 from phdyn.studies.goal_oriented.log import ESTIMATE, Log, Part, evaluated, picked
 from phdyn.training import GoalScheduler
 
 _BUILDING: Final = threading.Lock()
 
 
-def train(job: Job) -> Result:
-    """Train a cell; steps that it shares with an earlier one of this process are not made again (see `forks`).
+def train(job: Job, known: list[Fork] | None = None) -> Result:
+    """Train a cell.
 
     Parameters
     ----------
     job : Job
         Its settings and where the data lie.
+    known : list of Fork, optional
+        What cells that are equal to this one until they brake have left, and this one appends to: it goes on from the latest that serves.
     """
     begun = perf_counter()
     cell, part = job.cell, part_of(job.setup, job.data_dir, job.cell.tuning)
     model = build(job.setup, loaded(job.setup.dataset, job.setup.images, job.data_dir), cell.seed)
     optimizer = _optimizer(model, cell)
-    known = forks(job)
-    fork = latest(known, cell)
+    fork = latest(known or (), cell)
     log = Log(cell, part, job.setup.levels, start_loss(model, part)) if fork is None else fork.onto(cell, model, optimizer)
     scheduler = _scheduler(optimizer, cell, log.reference)
     if scheduler is not None:
@@ -61,7 +62,7 @@ def train(job: Job) -> Result:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         log.note(value, model)
-        if (scheduler is None or scheduler.mode == "explore") and log.at_a_fork():
+        if known is not None and (scheduler is None or scheduler.mode == "explore") and log.at_a_fork():
             known.append(Fork.of(log, model, optimizer))
         if scheduler is not None:
             scheduler.step(value)
