@@ -40,7 +40,7 @@ def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, t
     Raises
     ------
     Halt
-        Status -5: it did not converge.
+        Status -5: it did not converge. Status -2: the function is not finite although the iteration was not running away.
 
     Notes
     -----
@@ -49,6 +49,7 @@ def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, t
     """
     changes: list[tuple[Array, Array]] = []  # of the value, of the residual
     value = residual = None
+    sizes: list[float] = []
     lowest, since = np.inf, 0
     for _ in range(most):
         new = function(x)
@@ -57,7 +58,10 @@ def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, t
         if size <= tolerance:
             return new
         if not np.isfinite(size):
+            if not sizes or sizes[-1] <= sizes[0]:
+                raise Halt(-2, "the potential or its gradient is not finite (nan or inf)")
             break
+        sizes.append(size)
         lowest, since = (size, 0) if size < lowest else (lowest, since + 1)
         if since >= _PATIENCE and size <= _FLOOR * tolerance:
             return new
@@ -65,7 +69,7 @@ def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, t
             changes = [*changes[1 - DEPTH :], (new - value, difference - residual)]
         value, residual = new, difference
         x = _mixed(new, difference, changes, vectors)
-    raise Halt(-5, f"the nonlinear solve did not converge: residual {lowest:.1e}, tolerance {tolerance:.1e}, after {most} iterations")
+    raise Halt(-5, f"the nonlinear solve did not converge: residual {lowest:.1e}, tolerance {tolerance:.1e}, after {len(sizes)} iterations")
 
 
 def _mixed(value: Array, residual: Array, changes: list[tuple[Array, Array]], vectors: Any) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from phdyn.errors import ArgumentError
-from phdyn.methods.implicit import ImplicitStepper
+from phdyn.methods.implicit import ImplicitStepper, check_solve
 from phdyn.methods.stepping import Control, Step, march_on_grid
 from phdyn.motion import Knot, Motion
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
@@ -71,6 +71,7 @@ class ImplicitTableau:
         for i, (row, node) in enumerate(zip(self.rows, self.nodes, strict=True)):
             if not abs(sum(row) - node) < 1e-12:
                 raise ArgumentError(f"tableau '{self.name}': row {i} sums to {sum(row):.15g}, its node is {node:.15g}")
+        check_solve(self)
 
     @property
     def cost(self) -> str:

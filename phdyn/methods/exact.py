@@ -15,9 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from phdyn.errors import ArgumentError
 from phdyn.methods.discrete_gradients import Ends
-from phdyn.methods.implicit import ImplicitStepper
+from phdyn.methods.implicit import ImplicitStepper, check_solve
 from phdyn.methods.stepping import Control, Step, march_on_grid
 from phdyn.motion import Knot, Motion
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
@@ -69,10 +68,7 @@ class DiscreteGradientMethod:
     fixed: bool = True
 
     def __post_init__(self) -> None:
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise ArgumentError(f"method '{self.name}': tolerance = {self.tolerance}, a positive number is needed")
-        if self.max_iterations < 1:
-            raise ArgumentError(f"method '{self.name}': max_iterations = {self.max_iterations}, 1 at least is needed")
+        check_solve(self)
 
     def fits(self, system: Any) -> bool:
         """Say whether the system has an energy."""

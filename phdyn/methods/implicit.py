@@ -8,12 +8,27 @@ from typing import Any
 import numpy as np
 
 from phdyn.counts import Halt
+from phdyn.errors import ArgumentError
 from phdyn.methods import anderson
 from phdyn.methods.stepping import Step
 from phdyn.motion import Knot
 from phdyn.typing import Array
 
 _TINY = float(np.finfo(np.float32).tiny)
+
+
+def check_solve(method: Any) -> None:
+    """Refuse settings of a nonlinear solve that are none.
+
+    Raises
+    ------
+    ArgumentError
+        A tolerance or a number of iterations that is not positive.
+    """
+    if method.tolerance is not None and not method.tolerance > 0:
+        raise ArgumentError(f"method '{method.name}': tolerance = {method.tolerance}, a positive number is needed")
+    if method.max_iterations < 1:
+        raise ArgumentError(f"method '{method.name}': max_iterations = {method.max_iterations}, 1 at least is needed")
 
 
 class ImplicitStepper:
@@ -57,9 +72,10 @@ class ImplicitStepper:
         try:
             return anderson.fixed_point(function, guess, vectors, tolerance=relative * size, most=method.max_iterations)
         except Halt as error:
-            if error.status != -5:
+            if error.status not in (-2, -5):
                 raise
-            raise Halt(-5, f"{method.name}, step {h:g} from t = {t:.6g}: {error.message}; try a smaller step") from error
+            what = error.message if error.status == -5 else f"{error.message} inside the solve"
+            raise Halt(error.status, f"{method.name}, step {h:g} from t = {t:.6g}: {what}; try a smaller step") from error
 
 
 class ImplicitStep(Step):
