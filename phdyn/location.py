@@ -158,7 +158,7 @@ def _correction(watch: Watch, inside: Inside, part: Part, rows: Rows, g: Floats,
 def _moved(watch: Watch, inside: Inside, part: Part, dt: Floats, rows: Rows) -> Part:
     """Return partial steps with their ends moved by dt."""
     h, t0 = inside.h[rows], inside.t0[rows]
-    long = np.abs(dt) > watch.short(inside) * np.abs(h) if inside.has_split else np.ones(len(rows), dtype=bool)
+    long = np.abs(dt) > watch.short(inside) * np.abs(h) if inside.has_split and inside.step.nudges else np.ones(len(rows), dtype=bool)
     if not long.any():
         return inside.nudged(part, dt, rows)
     moved = part.take(np.arange(len(rows)))

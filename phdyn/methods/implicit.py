@@ -85,6 +85,11 @@ class ImplicitStep(Step):
         super().__init__(stepper.motion)
         self.stepper = stepper
 
+    @property
+    def nudges(self) -> bool:  # type: ignore[override]
+        """Whether the method's own steps alone keep its balance."""
+        return bool(self.stepper.method.kind != "exact")
+
     def start_view(self) -> Knot:
         """See Step."""
         return Knot(self.t0, self.stepper.x0, self.V0, self.T0, self.d0, self.stepper.g0)

@@ -71,6 +71,9 @@ class Step:
         """Return a bound of ``lift`` that costs less."""
         return self.lift()
 
+    nudges = True
+    """Whether a short step of Strang's splitting may move an end onto a guard; not where the balance of each step is exact."""
+
     ends_on_path = False
     """Whether ``until`` ends on the path of the whole step, which that of a step cut there then is a part of."""
 
