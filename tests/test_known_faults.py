@@ -568,8 +568,10 @@ def test_the_order_of_event_time_state_and_account(name: str) -> None:
     states = [np.abs(run.y[:, -1] - after).max() for run in runs]
     accounts = [np.abs(run.energy.residual).max() for run in runs]
     assert all(abs(gate(0.0, run.y[:, run.t == run.switches[0].time][:, 0])) < 1e-11 for run in runs)  # order 1: Newton's last correction
-    for errors in (times, states, accounts):
-        assert errors[-1] < STEPS[order][-1] ** order * 10
+    exact = get(name).kind == "exact"
+    assert not exact or max(accounts) < 1e-13  # rounding, also across the cut step
+    for errors in (times, states) if exact else (times, states, accounts):
+        assert errors[-1] < STEPS[order][-1] ** order * 12
         slope = np.log2(errors[0] / errors[-1]) / 2
         assert slope > order - (0.25 if order < 6 else 0.8), errors
 

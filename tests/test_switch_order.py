@@ -13,7 +13,9 @@ import phdyn
 from phdyn import methods
 
 EVERY = [m for m in map(methods.get, methods.names()) if m.fits(phdyn.HeavyBall(Bowl()))]
-WITH_ORDER = [m for m in EVERY if switch_order.has_order(m)]
+IMPLICIT = [m for m in EVERY if hasattr(m, "max_iterations")]
+SLOW = [m for m in IMPLICIT if m.name not in ("gonzalez", "gauss-4")]  # the order of their events: test_known_faults.py
+WITH_ORDER = [m for m in EVERY if switch_order.has_order(m) and m not in SLOW]
 ADAPTIVE = [m for m in EVERY if not m.fixed]
 RTOLS = (1e-4, 1e-6)
 
@@ -29,6 +31,7 @@ def effort(method: Any) -> dict[str, Any]:
     explicit_euler = method.order == 1 and method.family == "runge-kutta"
     two = method.fixed and not explicit_euler
     budget = 8192 if explicit_euler else 2048 if 1 < method.order <= 4 else 4096
+    budget *= 8 if method in IMPLICIT else 1
     return {"budget": budget, "points": 3, "shifts": STARTS[: 2 if two else 1]}
 
 
@@ -53,6 +56,9 @@ def test_the_order_of_a_method_survives_its_switches(method: Any, switches: int,
     time, state, energy = switch_order.measure(problem, method, switches, **effort(method))
     check(time, method.order, slack(method.order))
     check(state, method.order, slack(method.order))
+    if method.kind == "exact":
+        assert len(energy.errors) == 0, "the account is off by more than rounding"
+        return
     check(energy, method.order, slack(method.order) if method.order <= 2 else 0.2 + max(1.0, slack(method.order)))
 
 

@@ -259,7 +259,7 @@ def test_batches_and_events_and_resumption():
         assert len(single.switches) == 1
         assert batch.switches.first()[k] == single.switches.first()
         assert single.switches.first() == pytest.approx(exact.switches.first(), abs=5e-3)
-        assert single.switches[0].loss == pytest.approx(exact.switches[0].loss, abs=1e-12)
+        assert single.switches[0].loss == pytest.approx(exact.switches[0].loss, abs=1e-10)
         assert np.abs(np.diff(single.energy.residual)).max() < 1e-14 * single.energy.hamiltonian[0]
         first = phdyn.simulate(system, (0, 3), x0[k], **options)
         again = phdyn.simulate(system, (3, 6), first.state, **options)
