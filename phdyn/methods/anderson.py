@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,15 +14,18 @@ from phdyn.typing import Array
 DEPTH: Final = 8
 """Pairs of vectors that are kept; with it a network's implicit step took fewest gradients of all that were tried."""
 
-_FLOOR: Final = 1e3
-"""A residual that no longer falls is accepted up to so many tolerances: it is rounding."""
+_ROUNDING: Final = 64
+"""A residual that no longer falls is rounding up to so many times eps of the unknown's size."""
 
 _PATIENCE: Final = 4
-_CUT: Final = 1e-14
+_GROWN: Final = 1e3
+"""An iterate so many times the size of the start is running away."""
 
 
-def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, tolerance: float, most: int) -> Array:
-    """Return the fixed point of a function: its last value where ``|function(x) - x| <= tolerance``.
+def fixed_point(
+    function: Callable[[Array], Array], x: Array, vectors: Any, *, tolerance: float | None = None, scale: float = 0.0, most: int = 100
+) -> Array:
+    """Return the fixed point of a function: its last value, once that is as near to its argument as asked.
 
     Parameters
     ----------
@@ -31,9 +35,11 @@ def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, t
         First guess.
     vectors : Vectors
         Back end.
-    tolerance : float
-        Absolute, of the 2-norm. Where rounding keeps the residual above it, a residual that has stopped falling is accepted up to a
-        thousand tolerances.
+    tolerance : float, optional
+        ``|function(x) - x| <= tolerance * max(scale, |function(x)|)``, in 2-norms; ten roundings if None. Where rounding keeps the residual
+        above that, the best value is taken once the residual has stopped falling below 64 roundings.
+    scale : float
+        Size of the unknown at the start of the step.
     most : int
         Evaluations.
 
@@ -47,41 +53,73 @@ def fixed_point(function: Callable[[Array], Array], x: Array, vectors: Any, *, t
     Anderson 1965, J. ACM 12, 547, in the form of Walker & Ni 2011, SIAM J. Numer. Anal. 49, 1715 (eqs. 2.1 to 2.3). The small least-squares
     problem is solved by its normal equations: their loss of digits slows the mixing, and leaves the fixed point alone.
     """
-    changes: list[tuple[Array, Array]] = []  # of the value, of the residual
-    value = residual = None
-    sizes: list[float] = []
-    lowest, since = np.inf, 0
+    relative = 10 * vectors.eps if tolerance is None else tolerance
+    mixing, tries = _Mixing(vectors), 0
+    best, lowest, rounding, since = None, np.inf, 0.0, 0
+    usual = scale or _length(vectors, x)
     for _ in range(most):
         new = function(x)
-        difference = new - x
-        size = float(vectors.dot(difference, difference)) ** 0.5
-        if size <= tolerance:
-            return new
-        if not np.isfinite(size):
-            if not sizes or sizes[-1] <= sizes[0]:
+        if not vectors.finite(new):
+            if vectors.finite(x) and _length(vectors, x) <= _GROWN * usual:
                 raise Halt(-2, "the potential or its gradient is not finite (nan or inf)")
             break
-        sizes.append(size)
-        lowest, since = (size, 0) if size < lowest else (lowest, since + 1)
-        if since >= _PATIENCE and size <= _FLOOR * tolerance:
+        tries += 1
+        residual = new - x
+        size, length = _length(vectors, residual), max(scale, _length(vectors, new))
+        if not size < np.inf:
+            break
+        if size <= relative * length:
             return new
-        if value is not None:
-            changes = [*changes[1 - DEPTH :], (new - value, difference - residual)]
-        value, residual = new, difference
-        x = _mixed(new, difference, changes, vectors)
-    raise Halt(-5, f"the nonlinear solve did not converge: residual {lowest:.1e}, tolerance {tolerance:.1e}, after {len(sizes)} iterations")
+        if size < lowest:
+            best, lowest, rounding, since = x, size, _ROUNDING * vectors.eps * length, 0
+        else:
+            since += 1
+        if since >= _PATIENCE and lowest <= rounding:
+            return function(best)  # so that what it leaves aside is that of the answer
+        x = mixing.of(new, residual)
+    raise Halt(-5, f"the nonlinear solve did not converge in {tries} iterations: lowest residual {lowest:.1e} of a size of {usual:.1e}")
 
 
-def _mixed(value: Array, residual: Array, changes: list[tuple[Array, Array]], vectors: Any) -> Array:
-    """Return the combination of the last values whose residual is least, by linear extrapolation."""
-    if not changes:
-        return value
-    dot = vectors.dot
-    gram = np.array([[float(dot(a, b)) for _, b in changes] for _, a in changes])
-    scale = 1 / np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
-    right = np.array([float(dot(a, residual)) for _, a in changes])
-    weights = scale * np.linalg.lstsq(gram * np.outer(scale, scale), scale * right, rcond=_CUT)[0]
-    mixed = vectors.clone(value)
-    for weight, (change, _) in zip(weights.tolist(), changes, strict=True):
-        vectors.axpy(-weight, change, mixed)
-    return mixed
+def _length(vectors: Any, x: Array) -> float:
+    return math.sqrt(vectors.dot(x, x))
+
+
+class _Mixing:
+    """The last changes of value and residual, and the products of the latter: one row of them is new in each iteration."""
+
+    def __init__(self, vectors: Any) -> None:
+        self.vectors = vectors
+        self.changes: list[tuple[Array, Array]] = []
+        self.gram = np.zeros((0, 0))
+        self.last: tuple[Array, Array] | None = None
+
+    def of(self, value: Array, residual: Array) -> Array:
+        """Return the combination of the last values whose residual is least, by linear extrapolation."""
+        if self.last is not None:
+            self._append(value - self.last[0], residual - self.last[1])
+        self.last = value, residual
+        if not self.changes:
+            return value
+        right = self._products(residual)
+        if not (np.isfinite(self.gram).all() and np.isfinite(right).all()):  # squares overflow: begin anew
+            self.changes, self.gram = [], np.zeros((0, 0))
+            return value
+        scale = 1 / np.sqrt(np.maximum(np.diag(self.gram), np.finfo(float).tiny))
+        weights = scale * np.linalg.lstsq(self.gram * np.outer(scale, scale), scale * right, rcond=64 * self.vectors.eps)[0]
+        mixed = self.vectors.clone(value)
+        for weight, (change, _) in zip(weights.tolist(), self.changes, strict=True):
+            self.vectors.axpy(-weight, change, mixed)
+        return mixed
+
+    def _append(self, value: Array, residual: Array) -> None:
+        if len(self.changes) == DEPTH:
+            self.changes, self.gram = self.changes[1:], self.gram[1:, 1:]
+        self.changes.append((value, residual))
+        row = self._products(residual)
+        count = len(row)
+        gram = np.empty((count, count))
+        gram[:-1, :-1], gram[-1], gram[:, -1] = self.gram, row, row
+        self.gram = gram
+
+    def _products(self, residual: Array) -> Any:
+        return np.array([float(self.vectors.dot(change, residual)) for _, change in self.changes])

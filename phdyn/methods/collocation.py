@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from phdyn.counts import Halt
 from phdyn.errors import ArgumentError
 from phdyn.methods.implicit import ImplicitStepper, check_solve
 from phdyn.methods.stepping import Control, Step, march_on_grid
 from phdyn.motion import Knot, Motion
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.typing import Array
+
+_MOST_DAMPING = 300.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class ImplicitTableau:
         Of the nonlinear solve, relative to the size of the unknown; ten roundings if None.
     max_iterations : int
         Of a step's solve; beyond, the run ends with status -5.
+    lawson : bool
+        Whether a heavy ball is moved in Lawson's form; otherwise as any other system.
 
     Raises
     ------
@@ -47,7 +52,8 @@ class ImplicitTableau:
     On a heavy ball in Lawson's form (Lawson 1967, SIAM J. Numer. Anal. 4, 372): the method is applied to (q, P), P = exp(int gamma/m) p,
     for which friction is gone. A Gauss method is symplectic there, so its step is conformally symplectic with the factor of the exact flow.
     The unknowns are the positions of the stages alone. The other systems have stages of the whole state. Each iteration costs a gradient a
-    stage, the end of a step one more.
+    stage, the end of a step one more. Lawson's form is made for gamma h/m up to about 1: under a hard brake the forces of a step all act at
+    its stages, not along it, and the accuracy is lost, though not the contraction.
     """
 
     name: str
@@ -58,6 +64,7 @@ class ImplicitTableau:
     source: str
     tolerance: float | None = None
     max_iterations: int = 100
+    lawson: bool = True
     kind: str = "order"
     family: str = "runge-kutta"
     fixed: bool = True
@@ -88,7 +95,7 @@ class ImplicitTableau:
 
     def stepper(self, motion: Motion, start: Knot) -> ImplicitStepper:
         """Return what advances a motion from a knot, in copies of its state."""
-        return (LawsonStepper if motion.has_split else StageStepper)(self, motion, start)
+        return (LawsonStepper if motion.has_split and self.lawson else StageStepper)(self, motion, start)
 
 
 class LawsonStepper(ImplicitStepper):
@@ -97,38 +104,52 @@ class LawsonStepper(ImplicitStepper):
     def _solve(self, t: float, h: float) -> tuple[float, float]:
         motion, tableau, n = self.motion, self.method, self.motion.dim
         w, q0, p0 = motion.inverse_mass, self.x0[:n], self.x0[n:]
-        s, law = len(tableau.weights), motion.law
+        s, law, mass = len(tableau.weights), motion.law, motion.drift_mass
         times = [t + c * h for c in tableau.nodes]
-        decays = [motion.damping(t, c * h).decay for c in tableau.nodes]
-        whole = motion.damping(t, h).decay
+        lost = [law.integral(t, at) / mass for at in (*times, t + h)]
+        furthest = max(float(np.max(np.abs(one))) for one in lost)
+        if not furthest < _MOST_DAMPING:
+            raise Halt(-5, f"{tableau.name}: gamma h/m = {furthest:.3g} in the step from t = {t:.6g} is too large: use strang, or gonzalez")
+
+        def decay(start: int, end: int) -> Any:
+            """Return by what momentum is damped from one stage (-1: the start of the step, s: its end) to another."""
+            return motion.vectors.coefficient(np.exp((0.0 if start < 0 else lost[start]) - lost[end]))
+
+        from_start = [decay(-1, i) for i in range(s + 1)]
+        between = [[decay(j, i) for j in range(s)] for i in range(s + 1)]
+        rows = (*tableau.rows, tableau.weights)
         forces: list[Any] = [None] * s
         speeds: list[Any] = [None] * s
+        inputs: list[Any] = [None] * s
+
+        def momentum(i: int) -> Any:
+            pushes = [between[i][j] * force for j, force in enumerate(forces)]
+            return from_start[i] * p0 + h * _sum(rows[i], pushes)
 
         def stages(places: Array) -> Array:
             """Return the positions of the stages that follow from a guess of them."""
             for j in range(s):
                 q = places[j * n : (j + 1) * n]
-                push, u = -motion.gradient(q)[1], motion.force(times[j], q)
-                forces[j] = (push if u is None else push + u) / decays[j]
-            for j, row in enumerate(tableau.rows):
-                speeds[j] = w * decays[j] * (p0 + h * _sum(row, forces))
+                push, inputs[j] = -motion.gradient(q)[1], motion.force(times[j], q)
+                forces[j] = push if inputs[j] is None else push + inputs[j]
+            speeds[:] = [w * momentum(i) for i in range(s)]
             new = motion.vectors.clone(places)
-            for i, row in enumerate(tableau.rows):
-                new[i * n : (i + 1) * n] = q0 + h * _sum(row, speeds)
+            for i in range(s):
+                new[i * n : (i + 1) * n] = q0 + h * _sum(rows[i], speeds)
             return new
 
-        guess = motion.vectors.empty(s * n, self.x0)
-        push = (motion.acceleration(t, self.x0, self.g0)) if s else None
+        guess, start = motion.vectors.empty(s * n, self.x0), motion.vectors.empty(s * n, self.x0)
+        push = motion.acceleration(t, self.x0, self.g0)
         for j, c in enumerate(tableau.nodes):
+            start[j * n : (j + 1) * n] = q0
             guess[j * n : (j + 1) * n] = q0 + (c * h) * w * p0 + (0.5 * c * c * h * h) * push
-        places = self.fixed_point(stages, guess, t, h)
+        self.fixed_point(stages, guess, start, t, h)
         self.x1[:n] = q0 + h * _sum(tableau.weights, speeds)
-        self.x1[n:] = whole * (p0 + h * _sum(tableau.weights, forces))
+        self.x1[n:] = momentum(s)
         dot = motion.vectors.dot
-        lost = [float(law.rate(at)) * float(dot(v, v)) for at, v in zip(times, speeds, strict=True)]
-        inputs = [motion.force(at, places[j * n : (j + 1) * n]) for j, at in enumerate(times)]
-        fed = [0.0 if u is None else float(dot(u, v)) for u, v in zip(inputs, speeds, strict=True)]
-        return h * float(np.dot(tableau.weights, lost)), h * float(np.dot(tableau.weights, fed))
+        dissipated = [float(law.rate(at)) * float(dot(v, v)) for at, v in zip(times, speeds, strict=True)]
+        supplied = [0.0 if u is None else float(dot(u, v)) for u, v in zip(inputs, speeds, strict=True)]
+        return h * float(np.dot(tableau.weights, dissipated)), h * float(np.dot(tableau.weights, supplied))
 
 
 class StageStepper(ImplicitStepper):
@@ -151,10 +172,11 @@ class StageStepper(ImplicitStepper):
                 new[i * n : (i + 1) * n] = x0 + h * _sum(row, slopes)
             return new
 
-        guess, flow = empty(s * n, x0), motion.combine(t, x0, self.g0, empty(n, x0))
+        guess, start, flow = empty(s * n, x0), empty(s * n, x0), motion.combine(t, x0, self.g0, empty(n, x0))
         for j, c in enumerate(tableau.nodes):
+            start[j * n : (j + 1) * n] = x0
             guess[j * n : (j + 1) * n] = x0 + (c * h) * flow
-        self.fixed_point(stages, guess, t, h)
+        self.fixed_point(stages, guess, start, t, h)
         self.x1[:] = x0 + h * _sum(tableau.weights, slopes)
         lost, fed = zip(*powers, strict=True)
         return h * float(np.dot(tableau.weights, lost)), h * float(np.dot(tableau.weights, fed))

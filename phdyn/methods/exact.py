@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from phdyn.counts import Halt
 from phdyn.methods.discrete_gradients import Ends
 from phdyn.methods.implicit import ImplicitStepper, check_solve
 from phdyn.methods.stepping import Control, Step, march_on_grid
@@ -38,8 +39,8 @@ class DiscreteGradientMethod:
     source : str
         Paper.
     tolerance : float, optional
-        Of the nonlinear solve, relative to the size of the unknown and its change; ten roundings if None. A looser one is left in the
-        balance: the residual of the solve times the gradient.
+        Of the nonlinear solve, relative to the size of the unknown; ten roundings if None. A looser one is left in the balance: the
+        residual of the solve times the gradient.
     max_iterations : int
         Of a step's solve; beyond, the run ends with status -5.
     cost : str
@@ -48,12 +49,12 @@ class DiscreteGradientMethod:
     Raises
     ------
     ArgumentError
-        A tolerance or a number of iterations that is not positive.
+        A tolerance that is not between 0 and 1, a number of iterations that is no positive whole number.
 
     Notes
     -----
     The unknown is q1 alone (of the general system x1), found by Anderson acceleration. An iteration costs a gradient and a value with
-    "gonzalez", 5 to 25 of them a step; the end of the step costs one gradient more.
+    "gonzalez", and a network's step 5 to 25 of them; the end of the step costs one gradient more.
     """
 
     name: str
@@ -94,6 +95,8 @@ class HeavyBallStepper(ImplicitStepper):
         rubbed = float(motion.law.integral(t, t + h))
         a = 0.5 * rubbed * w
         ends, middle = Ends(motion, q0, self.step.V0), t + 0.5 * h
+        if not float((1.0 + a).min() if hasattr(a, "min") else 1.0 + a) > 0:
+            raise Halt(-5, f"{self.method.name}: a step of {h:g} backwards in time from t = {t:.6g} is too long for this friction")
 
         def end(q: Array) -> Array:
             """Write p1 for a guess of q1; return the q1 that follows from it."""
@@ -104,8 +107,8 @@ class HeavyBallStepper(ImplicitStepper):
             p1[:] = ((1.0 - a) * p0 + h * push) / (1.0 + a)
             return q0 + (0.5 * h) * w * (p0 + p1)
 
-        guess = q0 + h * w * p0 - (0.5 * h * h) * w * self.g0
-        q1[:] = self.fixed_point(end, guess, t, h)
+        guess = q0 + h * w * p0 + (0.5 * h * h) * motion.acceleration(t, self.x0, self.g0)
+        q1[:] = self.fixed_point(end, guess, q0, t, h)
         mean = 0.5 * w * (p0 + p1)
         u = motion.force(middle, 0.5 * (q0 + q1))
         return rubbed * float(vectors.dot(mean, mean)), 0.0 if u is None else h * float(vectors.dot(u, mean))
@@ -122,7 +125,7 @@ class GradientFlowStepper(ImplicitStepper):
             slope = self.method.gradient(ends, x)
             return self.x0 - h * slope
 
-        self.x1[:] = self.fixed_point(end, self.x0 - h * self.g0, t, h)
+        self.x1[:] = self.fixed_point(end, self.x0 - h * self.g0, self.x0, t, h)
         return h * float(self.motion.vectors.dot(slope, slope)), 0.0
 
 
@@ -145,5 +148,5 @@ class PortStepper(ImplicitStepper):
             return self.x0 + h * (flow if fed is None else flow + fed)
 
         guess = self.x0 + h * motion.combine(t, self.x0, self.g0, motion.vectors.empty(motion.size, self.x0))
-        self.x1[:] = self.fixed_point(end, guess, t, h)
+        self.x1[:] = self.fixed_point(end, guess, self.x0, t, h)
         return works

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+import torch
 
 from phdyn.counts import Halt
 from phdyn.errors import ArgumentError
 from phdyn.methods import anderson
 from phdyn.methods.stepping import Step
 from phdyn.motion import Knot
+from phdyn.potentials.base import primal_and_tangent
 from phdyn.typing import Array
-
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 def check_solve(method: Any) -> None:
@@ -23,12 +23,12 @@ def check_solve(method: Any) -> None:
     Raises
     ------
     ArgumentError
-        A tolerance or a number of iterations that is not positive.
+        A tolerance that is not between 0 and 1, a number of iterations that is no positive whole number.
     """
-    if method.tolerance is not None and not method.tolerance > 0:
-        raise ArgumentError(f"method '{method.name}': tolerance = {method.tolerance}, a positive number is needed")
-    if method.max_iterations < 1:
-        raise ArgumentError(f"method '{method.name}': max_iterations = {method.max_iterations}, 1 at least is needed")
+    if method.tolerance is not None and not 0 < method.tolerance < 1:
+        raise ArgumentError(f"method '{method.name}': tolerance = {method.tolerance}, a number between 0 and 1 is needed")
+    if not isinstance(method.max_iterations, int) or method.max_iterations < 1:
+        raise ArgumentError(f"method '{method.name}': max_iterations = {method.max_iterations}, a positive whole number is needed")
 
 
 class ImplicitStepper:
@@ -36,6 +36,8 @@ class ImplicitStepper:
 
     def __init__(self, method: Any, motion: Any, start: Knot) -> None:
         self.method, self.motion = method, motion
+        if isinstance(start.x, torch.Tensor) and primal_and_tangent(start.x)[1] is not None:
+            raise ArgumentError(f"method '{method.name}' has no forward-mode derivatives: its solve stops where the values have converged")
         self.x0, self.x1 = (motion.vectors.clone(start.x) for _ in range(2))
         self.g0 = motion.vectors.clone(start.g)
         self.step = ImplicitStep(self)
@@ -58,8 +60,8 @@ class ImplicitStepper:
         """Write the end of a step into x1; return dissipated and supplied work."""
         raise TypeError("a stepper knows its equation")
 
-    def fixed_point(self, function: Callable[[Array], Array], guess: Array, t: float, h: float) -> Array:
-        """Return the fixed point of a step's equation to the method's tolerance.
+    def fixed_point(self, function: Callable[[Array], Array], guess: Array, start: Array, t: float, h: float) -> Array:
+        """Return the fixed point of a step's equation to the method's tolerance, which is relative to the unknown and to its ``start``.
 
         Raises
         ------
@@ -67,10 +69,10 @@ class ImplicitStepper:
             Status -5: no convergence.
         """
         vectors, method = self.motion.vectors, self.method
-        relative = 10 * vectors.eps if method.tolerance is None else method.tolerance
-        size = max(float(vectors.dot(guess, guess)) ** 0.5, _TINY)
         try:
-            return anderson.fixed_point(function, guess, vectors, tolerance=relative * size, most=method.max_iterations)
+            return anderson.fixed_point(
+                function, guess, vectors, tolerance=method.tolerance, scale=math.sqrt(vectors.dot(start, start)), most=method.max_iterations
+            )
         except Halt as error:
             if error.status not in (-2, -5):
                 raise

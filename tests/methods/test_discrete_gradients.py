@@ -116,6 +116,17 @@ def test_the_identity_that_defines_them(name, seed, size, landscape):
     assert abs(found @ d - change) <= 1e-13 * scale * (1 + landscape.dim)
 
 
+@pytest.mark.parametrize("length", [1e-9, 1e-6, 1e-3, 1e3, 1e9])
+@pytest.mark.parametrize("name", EXACT)
+def test_units_of_length_do_not_matter(name, length):
+    """The same motion in metres and in nanometres."""
+    well = potentials.FunctionPotential(lambda q: (((q / length) ** 2 - 1) ** 2).sum(-1))
+    system = phdyn.HeavyBall(well, mass=length**-2, friction=0.1 * length**-2)
+    sol = phdyn.simulate(system, (0, 5), [1.4 * length, 0.9 * length, 0.0, 0.2 / length], method=name, step=0.1)
+    assert sol.success and np.abs(np.diff(sol.energy.residual)).max() < 1e-14 * 2
+    assert sol.energy_balance().verdict == "balanced"
+
+
 @pytest.mark.parametrize("name", EXACT)
 def test_where_nothing_moves_it_is_the_gradient(name):
     a = np.array(A)
@@ -130,6 +141,14 @@ def test_the_average_takes_as_many_nodes_as_it_needs():
     found = averaged(seen, b)
     assert seen.nodes > 8
     assert abs(found[0] * 1.5 - float(wiggly.value(b) - wiggly.value(a))) < 1e-14
+
+
+def test_the_average_does_not_chase_the_rounding_of_heights():
+    """Near a minimum with V = 0 the change of V is rounding, whatever the nodes."""
+    flow = phdyn.HeavyBall(potentials.DoubleWell(), friction=1.0)
+    sol = phdyn.simulate(flow, (0, 30), [1.5, 0.0], method="avf", step=0.1)
+    gonzalez = phdyn.simulate(flow, (0, 30), [1.5, 0.0], method="gonzalez", step=0.1)
+    assert sol.nfev < 8 * gonzalez.nfev
 
 
 # --- steps --------------------------------------------------------------------------------------------------------------------
@@ -176,7 +195,7 @@ def test_the_balance_of_each_step_is_rounding(name, system, step):
     assert np.abs(np.diff(sol.energy.residual)).max() <= 1e-14 * scale
     assert sol.energy_balance().kind == "exact"
     assert sol.energy_balance().verdict == "balanced"
-    assert sol.status in (0, -5) if step > 0.5 else sol.success, sol.message
+    assert sol.success or (step > 0.5 and sol.status == -5 and sol.nsteps > 3), sol.message
 
 
 def test_energy_falls_at_any_step():
@@ -184,6 +203,30 @@ def test_energy_falls_at_any_step():
     system = phdyn.HeavyBall(potentials.DoubleWell(), friction=0.5)
     sol = phdyn.simulate(system, (0, 80), [1.5, 0.0], method="gonzalez", step=0.8)
     assert sol.success and (np.diff(sol.energy.hamiltonian) <= 1e-15).all()
+
+
+@pytest.mark.parametrize("name", ["gonzalez", "implicit-midpoint", "gauss-4"])
+def test_steps_that_end_near_zero(name):
+    """The unknown all but vanishes: the tolerance is that of where the step began."""
+    rng = np.random.default_rng(0)
+    quartic = potentials.FunctionPotential(lambda q: (q**2).sum(-1) / 2 + (q**4).sum(-1) / 4)
+    for _ in range(12):
+        q = 0.7 * rng.standard_normal(20)
+        h, slope = 0.3, q + q**3
+        p = (h**2 / 2 * slope - q) / h
+        sol = phdyn.simulate(phdyn.HeavyBall(quartic), (0, 2 * h), np.concatenate([q, p]), method=name, step=h, monitor=None)
+        assert sol.success, sol.message
+        assert np.abs(sol.q[:, 1]).max() < 0.5 * np.abs(q).max()
+
+
+@pytest.mark.parametrize("z", [5.0, 40.0, 1e6])
+def test_stiff_flows_close_their_balance_or_say_that_they_do_not(z):
+    """The explicit guess is off by h z, and so many roundings are what is left of a residual."""
+    flow = phdyn.GradientFlow(potentials.Quadratic([z, 1.0]))
+    sol = phdyn.simulate(flow, (0, 5), [1.0, 1.0], method="gonzalez", step=1.0, monitor=None)
+    assert sol.success or (z > 1e3 and sol.status == -5)
+    if sol.nsteps:
+        assert np.abs(np.diff(sol.energy.residual)).max() < 1e-13 * sol.energy.hamiltonian[0]
 
 
 def test_a_wrong_gradient_is_seen():
@@ -206,7 +249,10 @@ def test_a_looser_tolerance_is_left_in_the_balance():
     assert sols[1].nfev < sols[0].nfev
 
 
-@pytest.mark.parametrize("options", [{"tolerance": 0.0}, {"tolerance": float("nan")}, {"max_iterations": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [*({"tolerance": one} for one in (0.0, 1.0, float("inf"), float("nan"))), {"max_iterations": 0}, {"max_iterations": 10.5}],
+)
 @pytest.mark.parametrize("name", ["gonzalez", "gauss-4"])
 def test_settings_that_are_none(name, options):
     with pytest.raises(ArgumentError, match=f"'{name}'"):
@@ -219,8 +265,8 @@ def test_no_convergence_is_a_status(name):
     make, x0 = SYSTEMS["ball"]
     sol = phdyn.simulate(make(), (0, 5), x0, method=few, step=0.5, monitor=None)
     assert sol.status == -5 and not sol.success and len(sol.t) == 1
-    assert f"{name}, step 0.5 from t = 0: the nonlinear solve did not converge" in sol.message
-    assert "after 3 iterations; try a smaller step" in sol.message
+    assert f"{name}, step 0.5 from t = 0: the nonlinear solve did not converge in 3 iterations: lowest residual" in sol.message
+    assert "try a smaller step" in sol.message
 
 
 @pytest.mark.parametrize("name", ["gonzalez", "implicit-midpoint", "gauss-6"])
@@ -233,17 +279,27 @@ def test_single_precision(name):
     assert single.energy_balance().verdict == double.energy_balance().verdict != "violated"
 
 
-@pytest.mark.parametrize("name", ["gonzalez", "implicit-midpoint"])
-def test_a_network_takes_few_gradients(name):
+@pytest.mark.parametrize(("name", "most"), [("gonzalez", 15), ("avf", 60), ("implicit-midpoint", 15), ("gauss-4", 30)])
+def test_a_network_takes_few_gradients(name, most):
     torch.manual_seed(0)
     x = torch.randn(30, 6).double()
     V = phdyn.NetworkLoss(phdyn.networks.mlp((6, 12, 1)).double(), torch.nn.functional.mse_loss, x, torch.sin(x.sum(1, keepdim=True)))
     sol = phdyn.simulate(phdyn.HeavyBall(V, friction=0.3), (0, 20), V.initial_state(), method=name, step=0.5)
     assert sol.success
-    assert 3 < sol.nfev / sol.nsteps < 15
-    assert name != "gonzalez" or np.abs(np.diff(sol.energy.residual)).max() < 1e-14
+    assert 3 < sol.nfev / sol.nsteps < most
+    assert methods.get(name).kind != "exact" or np.abs(np.diff(sol.energy.residual)).max() < 1e-14
     parameters = torch.cat([p.detach().ravel() for p in V.model.parameters()]).numpy()
     np.testing.assert_array_equal(parameters, sol.q[:, -1])
+
+
+def test_a_network_of_1e5_parameters():
+    torch.manual_seed(0)
+    x = torch.randn(20, 64).double()
+    V = phdyn.NetworkLoss(phdyn.networks.mlp((64, 280, 280, 10)).double(), torch.nn.functional.cross_entropy, x, torch.arange(20) % 10)
+    assert V.dim > 99_000
+    sol = phdyn.simulate(phdyn.HeavyBall(V, friction=0.3), (0, 1), V.initial_state(), method="gonzalez", step=0.2, record="energy")
+    assert sol.success and sol.nfev / sol.nsteps < 15
+    assert np.abs(np.diff(sol.energy.residual)).max() < 1e-14 * sol.energy.hamiltonian[0]
 
 
 def test_batches_and_events_and_resumption():
@@ -287,22 +343,42 @@ def test_anderson_finds_what_scipy_finds_with_fewer_evaluations():
         counts[1] += 1
         return np.cos(matrix @ x) - x
 
-    theirs = anderson(residual, np.zeros(200), M=8, f_tol=1e-12)
+    theirs = anderson(residual, np.zeros(200), M=8, f_tol=1e-12)  # absolute, of the largest component
     np.testing.assert_allclose(theirs, found, atol=1e-10)
     assert counts[0] <= counts[1]
 
 
 def test_anderson_says_why_it_stops():
-    with pytest.raises(Halt, match="did not converge: residual") as caught:
+    with pytest.raises(Halt, match="did not converge in 6 iterations: lowest residual") as caught:
         fixed_point(lambda x: 3 * x + 1 + x**3, np.ones(2), VECTORS, tolerance=1e-12, most=6)
     assert caught.value.status == -5
     with pytest.raises(Halt, match="not finite") as caught:
         fixed_point(lambda x: x * np.nan, np.ones(2), VECTORS, tolerance=1e-12, most=6)
     assert caught.value.status == -2
+    with pytest.raises(Halt) as caught, np.errstate(over="ignore"):  # it runs away, and the function overflows only there
+        fixed_point(lambda x: 1e3 + np.exp(x), np.ones(2), VECTORS, most=50)
+    assert caught.value.status == -5
+
+
+def test_anderson_survives_squares_that_overflow():
+    """Of changes, which makes the mixing begin anew; of the residual itself, which is no convergence."""
+    with np.errstate(over="ignore"):
+        found = fixed_point(lambda x: np.where(np.abs(x) > 1e10, -0.9 * x, np.cos(x)), np.full(3, 3e153), VECTORS, most=9000)
+    np.testing.assert_allclose(found, 0.7390851332151607, rtol=1e-13)
+    with pytest.raises(Halt, match="did not converge"), np.errstate(over="ignore"):
+        fixed_point(lambda x: -x, np.full(3, 1e170), VECTORS)
+
+
+def test_a_loose_tolerance_is_no_excuse():
+    """What wanders at 60 tolerances has not converged."""
+    with pytest.raises(Halt, match="did not converge"):
+        fixed_point(lambda x: -x + np.array([1.0, 2.0]) + 0.9 * np.sin(40 * x), np.zeros(2), VECTORS, tolerance=1e-2, most=40)
 
 
 def test_anderson_accepts_rounding():
     """The residual cannot fall below the noise of the function: near the tolerance that is taken for convergence."""
     rng = np.random.default_rng(1)
-    found = fixed_point(lambda x: np.cos(x) + 1e-13 * rng.standard_normal(3), np.zeros(3), VECTORS, tolerance=1e-15, most=60)
-    np.testing.assert_allclose(found, 0.7390851332151607, atol=1e-12)
+    found = fixed_point(lambda x: np.cos(x) + 2e-15 * rng.standard_normal(3), np.zeros(3), VECTORS, tolerance=1e-17, most=60)
+    np.testing.assert_allclose(found, 0.7390851332151607, atol=1e-14)
+    with pytest.raises(Halt):
+        fixed_point(lambda x: np.cos(x) + 1e-12 * rng.standard_normal(3), np.zeros(3), VECTORS, tolerance=1e-17, most=60)
