@@ -128,7 +128,7 @@ def _staircase(ends: Ends, a: Array, b: Array, height: float) -> Array:
             place[i] = 0.5 * (start + end)
             slope = float(motion.gradient(place)[1][i])
             place[i] = end
-            if step == 0 or abs(change - slope * step) <= ends.rounding(height, before):
+            if step == 0 or 4 * abs(change - slope * step) <= ends.rounding(height, before):  # one of many: less is allowed
                 quotients[i] = slope
                 continue
         quotients[i] = change / step

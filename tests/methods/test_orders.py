@@ -64,7 +64,7 @@ def test_dissipated_and_supplied_work_converge_with_the_order(name):
     assert dissipated > order - 0.1
     assert supplied > order - 0.1
     if phdyn.methods.get(name).kind == "exact":
-        assert max(abs(np.diff(e.residual)).max() for e in energies) < 1e-14
+        assert max(abs(e.residual[-1]) for e in energies) < 1e-13  # the rounding of all steps; of one: test_discrete_gradients.py
         return
     residual = order_in_window(COUNTS[order], [abs(e.residual[-1]) for e in energies])
     assert residual > order - 0.1
