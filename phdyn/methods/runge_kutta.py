@@ -14,6 +14,21 @@ from phdyn.typing import Array
 from phdyn.vectors import take_rows
 
 
+def check_sums(tableau: Any) -> None:
+    """Refuse a tableau whose weights do not sum to 1, or a row of which does not sum to its node.
+
+    Raises
+    ------
+    ArgumentError
+        With the sum.
+    """
+    if not abs(sum(tableau.weights) - 1) < 1e-12:
+        raise ArgumentError(f"tableau '{tableau.name}': the weights sum to {sum(tableau.weights):.15g}, not 1")
+    for i, (row, node) in enumerate(zip(tableau.rows, tableau.nodes, strict=True)):
+        if not abs(sum(row) - node) < 1e-12:
+            raise ArgumentError(f"tableau '{tableau.name}': row {i} sums to {sum(row):.15g}, its node is {node:.15g}")
+
+
 @dataclass(frozen=True)
 class ButcherTableau:
     """An explicit Runge-Kutta method as data that checks itself; for every system and for a plain ``fun``.
@@ -56,11 +71,7 @@ class ButcherTableau:
         s = len(self.weights)
         if len(self.rows) != s or len(self.nodes) != s or any(len(row) != i for i, row in enumerate(self.rows)):
             raise ArgumentError(f"tableau '{self.name}': {s} weights need {s} nodes and rows of length 0 to {s - 1}")
-        if not abs(sum(self.weights) - 1) < 1e-12:
-            raise ArgumentError(f"tableau '{self.name}': the weights sum to {sum(self.weights):.15g}, not 1")
-        for i, (row, node) in enumerate(zip(self.rows, self.nodes, strict=True)):
-            if not abs(sum(row) - node) < 1e-12:
-                raise ArgumentError(f"tableau '{self.name}': row {i} sums to {sum(row):.15g}, its node is {node:.15g}")
+        check_sums(self)
 
     @property
     def stages(self) -> int:
