@@ -172,7 +172,7 @@ def _balance(parts: Sequence[EnergyBalance | None]) -> EnergyBalance | None:
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    own = {one.name for one in fields(EnergyBalance)} - {"kind", "heading", "slopes"}
+    own = known[0].numbers().keys() - {"kind", "heading"}
     return replace(known[0], **{name: frozen([getattr(part, name) for part in known]) for name in own})
 
 

@@ -77,11 +77,15 @@ class EnergyBalance:
         """Whether the balance is not violated: a bool, or an array (B,) of them."""
         return self.verdict != "violated"
 
+    def numbers(self) -> dict[str, Any]:
+        """Return all fields but the slopes, which are rows of windows, not one number a trajectory."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "slopes"}
+
     def __getitem__(self, k: int) -> EnergyBalance:
         """Return the balance of trajectory k of a batch."""
         if self.batch is None:
             raise TypeError("this balance is that of a single run: only a batch's can be indexed")
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "slopes"}
+        own = self.numbers()
         slopes = None if self.slopes is None else _of_trajectory(self.slopes, range(self.batch)[k])
         return EnergyBalance(**{name: value if name in _SHARED else value[k].item() for name, value in own.items()}, slopes=slopes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,11 +9,9 @@ import numpy as np
 
 from phdyn.counts import Halt
 from phdyn.errors import ArgumentError
-from phdyn.methods.implicit import ImplicitStepper, check_solve
+from phdyn.methods.implicit import ImplicitMethod, ImplicitStepper, check_solve
 from phdyn.methods.runge_kutta import check_sums
-from phdyn.methods.stepping import Control, Step, march_on_grid
 from phdyn.motion import Knot, Motion
-from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.typing import Array
 
 _MOST_DAMPING: Final = 0.4
@@ -22,7 +19,7 @@ _MOST_DAMPING: Final = 0.4
 
 
 @dataclass(frozen=True)
-class ImplicitTableau:
+class ImplicitTableau(ImplicitMethod):
     """An implicit Runge-Kutta method as data that checks itself.
 
     Parameters
@@ -83,16 +80,8 @@ class ImplicitTableau:
         """Gradients, for the table of methods."""
         return f"{len(self.weights)} an iteration"
 
-    def fits(self, system: Any) -> bool:
-        """Say whether the system has an energy."""
-        return isinstance(system, (HeavyBall, GradientFlow, PortHamiltonianSystem))
-
-    def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
-        """See ``phdyn.typing.Method``."""
-        march_on_grid(self.stepper(motion, start), start.t, t_end, observe, control)
-
     def stepper(self, motion: Motion, start: Knot) -> ImplicitStepper:
-        """Return what advances a motion from a knot, in copies of its state."""
+        """See ImplicitMethod."""
         return (LawsonStepper if motion.has_split and self.lawson else StageStepper)(self, motion, start)
 
 

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from phdyn.counts import Halt
 from phdyn.methods.discrete_gradients import Ends
-from phdyn.methods.implicit import ImplicitStepper, check_solve
-from phdyn.methods.stepping import Control, Step, march_on_grid
+from phdyn.methods.implicit import ImplicitMethod, ImplicitStepper, check_solve
 from phdyn.motion import Knot, Motion
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.typing import Array
 
 
 @dataclass(frozen=True)
-class DiscreteGradientMethod:
+class DiscreteGradientMethod(ImplicitMethod):
     """A method made of a discrete gradient.
 
     Parameters
@@ -71,16 +69,8 @@ class DiscreteGradientMethod:
     def __post_init__(self) -> None:
         check_solve(self)
 
-    def fits(self, system: Any) -> bool:
-        """Say whether the system has an energy."""
-        return isinstance(system, (HeavyBall, GradientFlow, PortHamiltonianSystem))
-
-    def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
-        """See ``phdyn.typing.Method``."""
-        march_on_grid(self.stepper(motion, start), start.t, t_end, observe, control)
-
     def stepper(self, motion: Motion, start: Knot) -> ImplicitStepper:
-        """Return what advances a motion from a knot, in copies of its state."""
+        """See ImplicitMethod."""
         kinds = {HeavyBall: HeavyBallStepper, GradientFlow: GradientFlowStepper, PortHamiltonianSystem: PortStepper}
         return next(stepper for kind, stepper in kinds.items() if isinstance(motion.system, kind))(self, motion, start)
 

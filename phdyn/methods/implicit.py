@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from phdyn.counts import Halt
 from phdyn.errors import ArgumentError
 from phdyn.methods import anderson
-from phdyn.methods.stepping import Step
-from phdyn.motion import Knot
+from phdyn.methods.stepping import Control, KeptStep, Step, march_on_grid
+from phdyn.motion import Knot, Motion
 from phdyn.potentials.base import primal_and_tangent
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.typing import Array
 
 
@@ -29,6 +31,22 @@ def check_solve(method: Any) -> None:
         raise ArgumentError(f"method '{method.name}': tolerance = {method.tolerance}, a number between 0 and 1 is needed")
     if not isinstance(method.max_iterations, int) or method.max_iterations < 1:
         raise ArgumentError(f"method '{method.name}': max_iterations = {method.max_iterations}, a positive whole number is needed")
+
+
+class ImplicitMethod(ABC):
+    """What implicit methods share: any system with an energy, on a fixed grid, by a stepper of their own."""
+
+    @abstractmethod
+    def stepper(self, motion: Motion, start: Knot) -> ImplicitStepper:
+        """Return what advances a motion from a knot, in copies of its state."""
+
+    def fits(self, system: Any) -> bool:
+        """Say whether the system has an energy."""
+        return isinstance(system, (HeavyBall, GradientFlow, PortHamiltonianSystem))
+
+    def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
+        """See ``phdyn.typing.Method``."""
+        march_on_grid(self.stepper(motion, start), start.t, t_end, observe, control)
 
 
 class ImplicitStepper:
@@ -80,26 +98,13 @@ class ImplicitStepper:
             raise Halt(error.status, f"{method.name}, step {h:g} from t = {t:.6g}: {what}; try a smaller step") from error
 
 
-class ImplicitStep(Step):
-    """A step of a structure-preserving method."""
-
-    def __init__(self, stepper: ImplicitStepper) -> None:
-        super().__init__(stepper.motion)
-        self.stepper = stepper
+class ImplicitStep(KeptStep):
+    """A step of an implicit method."""
 
     @property
     def nudges(self) -> bool:  # type: ignore[override]
         """Whether the method's own steps alone keep its balance."""
         return bool(self.stepper.method.kind != "exact")
-
-    def start_view(self) -> Knot:
-        """See Step."""
-        return Knot(self.t0, self.stepper.x0, self.V0, self.T0, self.d0, self.stepper.g0)
-
-    def start(self) -> Knot:
-        """See Step."""
-        clone, view = self.motion.vectors.clone, self.start_view()
-        return Knot(view.t, clone(view.x), view.V, view.T, view.d, clone(view.g))
 
     def until(self, tau: float) -> Step:
         """See Step; a solve of its own."""

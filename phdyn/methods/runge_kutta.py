@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phdyn.errors import ArgumentError
-from phdyn.methods.stepping import Control, Step, gauss_work, march_on_grid, turned
+from phdyn.methods.stepping import Control, KeptStep, Step, gauss_work, march_on_grid, turned
 from phdyn.motion import Knot, Motion
 from phdyn.typing import Array
 from phdyn.vectors import take_rows
@@ -162,22 +162,15 @@ class RungeKuttaStepper:
         return motion.vectors.dot(step.g1, step.f1)
 
 
-class RungeKuttaStep(Step):
+class RungeKuttaStep(KeptStep):
     """A step of a tableau."""
 
-    def __init__(self, stepper: RungeKuttaStepper) -> None:
-        super().__init__(stepper.motion)
-        self.stepper = stepper
+    stepper: RungeKuttaStepper
 
     def start_view(self) -> Knot:
         """See Step."""
         kept = self.stepper
         return Knot(self.t0, kept.x0, self.V0, self.T0, self.d0, kept.g0, kept.slopes[0])
-
-    def start(self) -> Knot:
-        """See Step."""
-        clone, view = self.motion.vectors.clone, self.start_view()
-        return Knot(view.t, clone(view.x), view.V, view.T, view.d, None if view.g is None else clone(view.g), clone(view.f))
 
     @property
     def own_track(self) -> bool:  # type: ignore[override]

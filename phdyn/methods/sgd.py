@@ -9,7 +9,7 @@ from typing import Any
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import Damping
-from phdyn.methods.stepping import Control, Step, kick, march_on_grid, turned
+from phdyn.methods.stepping import Control, KeptStep, Step, kick, march_on_grid, turned
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
 from phdyn.typing import Array, Coefficient
@@ -105,21 +105,10 @@ class SgdStepper:
         return part
 
 
-class SgdStep(Step):
+class SgdStep(KeptStep):
     """One iteration."""
 
-    def __init__(self, stepper: SgdStepper) -> None:
-        super().__init__(stepper.motion)
-        self.stepper = stepper
-
-    def start_view(self) -> Knot:
-        """See Step."""
-        return Knot(self.t0, self.stepper.x0, self.V0, self.T0, self.d0, self.stepper.g0)
-
-    def start(self) -> Knot:
-        """See Step."""
-        clone = self.motion.vectors.clone
-        return Knot(self.t0, clone(self.stepper.x0), self.V0, self.T0, self.d0, clone(self.stepper.g0))
+    stepper: SgdStepper
 
     own_track = True
 

@@ -224,6 +224,24 @@ class Step:
         return hermite_path(self.motion, self.start(), self.end())
 
 
+class KeptStep(Step):
+    """A step whose stepper keeps its start: the state ``x0`` and the gradient ``g0``."""
+
+    def __init__(self, stepper: Any) -> None:
+        super().__init__(stepper.motion)
+        self.stepper = stepper
+
+    def start_view(self) -> Knot:
+        """See Step."""
+        return Knot(self.t0, self.stepper.x0, self.V0, self.T0, self.d0, self.stepper.g0)
+
+    def start(self) -> Knot:
+        """See Step."""
+        view, clone = self.start_view(), self.motion.vectors.clone
+        g, f = (None if v is None else clone(v) for v in (view.g, view.f))
+        return Knot(view.t, clone(view.x), view.V, view.T, view.d, g, f)
+
+
 def turned(step: Step, share: float) -> Any:
     """Return a bound for what ``Step.lift`` asks of a method of one stage: (share h^2/m) |g1| (|g0| + |g1|)."""
     motion, h = step.motion, step.t1 - step.t0

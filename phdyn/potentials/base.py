@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from phdyn.errors import ArgumentError, ArgumentTypeError
-from phdyn.potentials.products import direction, product
+from phdyn.errors import ArgumentError
+from phdyn.potentials.products import as_float, direction, exact
 
 Array: TypeAlias = NDArray[Any]
 Position: TypeAlias = NDArray[Any] | Sequence[Any]
@@ -116,9 +116,7 @@ class Landscape(ABC):
         v = direction(q, v)
         if xp is np:
             return self.hvp(torch.tensor(q), v).numpy()
-        leaf = q.detach().requires_grad_()
-        with torch.enable_grad():
-            return product(self.value_and_grad(leaf)[1], leaf, v)
+        return exact(self.value_and_grad, q, v)
 
     @abstractmethod
     def _value(self, xp: Any, q: Any) -> tuple[Any, Any]:
@@ -161,23 +159,12 @@ class Landscape(ABC):
             if not q.is_floating_point():
                 q = q.to(torch.float64)
         else:
-            xp, q = np, _as_float(q)
+            xp, q = np, as_float(q)
         if q.shape[-1:] != (self.dim,):
             shape = tuple(q.shape)
             msg = f"{type(self).__name__}: q has shape {shape}, not (..., {self.dim})"
             raise ArgumentError(msg)
         return xp, q
-
-
-def _as_float(q: Any) -> Array:
-    """`q` as an array of floats: floats of any size keep it, integers and lists of them become float64."""
-    array = np.asarray(q)
-    if array.dtype.kind in "iub":
-        return array.astype(np.float64)
-    if array.dtype.kind != "f":
-        msg = f"a position consists of real numbers, not {array.dtype.name}"
-        raise ArgumentTypeError(msg)
-    return array
 
 
 def _read_only(array: Array) -> Array:

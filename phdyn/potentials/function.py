@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from phdyn.errors import ArgumentError, ArgumentTypeError, PhdynError
 from phdyn.potentials.base import primal_and_tangent
-from phdyn.potentials.products import direction, product
+from phdyn.potentials.products import direction, exact
 
 _USED_NUMPY = "the potential used NumPy on a tensor: write torch.cos, or pass an object with value_and_grad"
 _USED_MATH = "the potential returned a float, so there is no gradient: use torch, not math"
@@ -135,9 +135,7 @@ class FunctionPotential:
         """
         if not isinstance(q, Tensor):
             return self.hvp(_tensor(q), v).numpy()
-        leaf = q.detach().requires_grad_()
-        with torch.enable_grad():
-            return product(self.value_and_grad(leaf)[1], leaf, direction(q, v))
+        return exact(self.value_and_grad, q, direction(q, v))
 
     def check(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate once and look at everything that can be wrong with the function; for the start of a run.

@@ -270,7 +270,7 @@ class NetworkLoss:
                 self._add_up(inputs, targets, weight, gradient=gradient, first=number == 0)
                 for number, (inputs, targets, weight) in enumerate(self._chunks())
             ]
-        value = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        value = sum(parts[1:], start=parts[0])
         if self.weight_decay:
             value = value + 0.5 * self.weight_decay * self._position.dot(self._position)
             if gradient:

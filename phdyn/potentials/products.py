@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phdyn.errors import ArgumentError
+from phdyn.errors import ArgumentError, ArgumentTypeError
 
 
 def hvp(potential: Any, q: Any, v: Any) -> Any:
@@ -44,8 +44,24 @@ def position(q: Any) -> Any:
     """Return a position with real components: tensors and arrays of floats as they are, anything else as float64."""
     if isinstance(q, Tensor):
         return q.detach() if q.is_floating_point() else q.double()
+    return as_float(q)
+
+
+def as_float(q: Any) -> Any:
+    """Return an array of floats: floats of any size keep it, integers and lists of them become float64.
+
+    Raises
+    ------
+    ArgumentTypeError
+        They are no real numbers.
+    """
     array = np.asarray(q)
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    if array.dtype.kind in "iub":
+        return array.astype(np.float64)
+    if array.dtype.kind != "f":
+        msg = f"a position consists of real numbers, not {array.dtype.name}"
+        raise ArgumentTypeError(msg)
+    return array
 
 
 def direction(q: Any, v: Any) -> Any:
@@ -63,11 +79,14 @@ def direction(q: Any, v: Any) -> Any:
     return np.asarray(v.detach().cpu() if isinstance(v, Tensor) else v, dtype=q.dtype)
 
 
-def product(gradient: Tensor, q: Tensor, v: Tensor) -> Tensor:
-    """Return Hess V(q) v as the gradient of grad V . v, by reverse mode: exact; ``gradient`` has its graph, ``q`` is a leaf of it."""
-    if not gradient.requires_grad:  # V is linear
-        return torch.zeros_like(q)
-    curved: tuple[Tensor] = torch.autograd.grad(gradient, q, v, materialize_grads=True)  # type: ignore[assignment]
+def exact(value_and_grad: Callable[[Tensor], tuple[Tensor, Tensor]], q: Tensor, v: Tensor) -> Tensor:
+    """Return Hess V(q) v as the gradient of grad V . v, by reverse mode; detached."""
+    leaf = q.detach().requires_grad_()
+    with torch.enable_grad():
+        gradient = value_and_grad(leaf)[1]
+        if not gradient.requires_grad:  # V is linear
+            return torch.zeros_like(q)
+        curved: tuple[Tensor] = torch.autograd.grad(gradient, leaf, v, materialize_grads=True)  # type: ignore[assignment]
     return curved[0]
 
 

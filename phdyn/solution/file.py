@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -55,8 +54,7 @@ def save(sol: Solution, path: str | Path) -> None:
         "columns": {name: list(getattr(sol, name).keys()) for name in _TABLES},
     }
     numbers = {name: getattr(sol, name) for name in _BY_TRAJECTORY}
-    kept = [one.name for one in fields(EnergyBalance) if one.name != "slopes"]
-    balance = None if sol.balance is None else {name: getattr(sol.balance, name) for name in kept}
+    balance = None if sol.balance is None else sol.balance.numbers()
     if sol.batch is None:
         meta |= {**numbers, "balance": balance}
     else:
