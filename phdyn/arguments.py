@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -122,6 +122,7 @@ def prepare(
     max_steps: int,
     max_nfev: int | None,
     max_switches: int,
+    residual_parts: bool,
 ) -> tuple[Plan, Array]:
     """Check every argument and bind the system; see ``simulate`` for what they mean.
 
@@ -154,6 +155,8 @@ def prepare(
     if getattr(chosen, "double_only", False) and dtype == np.float32 and isinstance(vectors, NumpyVectors):
         vectors, x = vectors_of(x.astype(np.float64))
     control = _checked_control(chosen, system, t0, t_end, step, rtol, atol, max_step, first_step, paths, dtype)
+    if residual_parts:
+        control = _with_parts(control, chosen, before)
     motion = bind(system, vectors, len(x), tensors=isinstance(start, torch.Tensor), args=_checked_args(system, args), batch=batch)
     if batch is None:
         motion = motion.enter(*((_first_mode(system), t0) if before is None else (before.mode, before.entered)))
@@ -192,6 +195,15 @@ def prepare(
         dtype=dtype,
     )
     return plan, x
+
+
+def _with_parts(control: Control, method: Method, before: State | None) -> Control:
+    """Return the control of a run that follows the parts of its residual."""
+    if not isinstance(method, Splitting):
+        raise ArgumentError(f"residual_parts are those of a splitting, whose kicks alone change the energy: '{method.name}' is none")
+    if before is not None and before.parts is None:
+        raise ArgumentError("the run to go on from did not follow its residual_parts: ask for them from the start on, or pass state.x")
+    return replace(control, parts=True)
 
 
 def _checked_before(before: Any, system: Any, t0: float) -> State | None:

@@ -33,8 +33,9 @@ class Part:
 
     Attributes
     ----------
-    numbers : (6, k) array
-        Times, V, T, dV/dt, and the work dissipated and supplied from the start of the step: ``t`` to ``supplied`` are views of it.
+    numbers : (8, k) array
+        Times, V, T, dV/dt, and from the start of the step the work dissipated and supplied, and that of the gradient along the path by two
+        rules, where it is followed: ``t`` to ``supplied`` are views of it.
     x, g, f : (size, k) Array
         As in Knot; the part owns them.
     """
@@ -45,10 +46,10 @@ class Part:
     g: Array
     f: Array
 
-    def __init__(self, knot: Knot, dissipated: Any = 0.0, supplied: Any = 0.0) -> None:
+    def __init__(self, knot: Knot, dissipated: Any = 0.0, supplied: Any = 0.0, along: Any = (0.0, 0.0)) -> None:
         single = knot.x.ndim == 1
-        self.numbers = np.empty((6, 1 if single else int(knot.x.shape[1])))
-        for k, value in enumerate((knot.t, knot.V, knot.T, knot.d, dissipated, supplied)):
+        self.numbers = np.empty((8, 1 if single else int(knot.x.shape[1])))
+        for k, value in enumerate((knot.t, knot.V, knot.T, knot.d, dissipated, supplied, *along)):
             self.numbers[k] = value
         for name in _VECTORS:
             vector = getattr(knot, name)
@@ -60,6 +61,11 @@ class Part:
     d: Floats = _number(3)
     dissipated: Floats = _number(4)
     supplied: Floats = _number(5)
+
+    @property
+    def along(self) -> Floats:
+        """The work of the gradient along the path, (2, k)."""
+        return self.numbers[6:]
 
     def take(self, rows: Rows) -> Part:
         """Return the part of some rows, a copy."""
@@ -146,7 +152,7 @@ class Inside:
 
     def end(self) -> Part:
         """Return the end of the step."""
-        return Part(self.step.end(), self.step.dissipated, self.step.supplied)
+        return Part(self.step.end(), self.step.dissipated, self.step.supplied, self.step.along)
 
     def step_end(self) -> Floats:
         """Return the times at which the steps end."""
@@ -208,12 +214,13 @@ class OneInside(Inside):
     def until(self, theta: Floats, rows: Rows) -> Part:
         """See Inside."""
         step = self.step.until(float(theta[0]) * self.step.h)
-        return Part(step.end(), step.dissipated, step.supplied)
+        return Part(step.end(), step.dissipated, step.supplied, step.along)
 
     def nudged(self, part: Part, dt: Floats, rows: Rows) -> Part:
         """See Inside."""
         knot, dissipated, supplied = nudge(self.motion, part.one(), float(dt[0]))
-        return Part(knot, part.dissipated + dissipated, part.supplied + supplied)
+        along = part.along + (part.d + knot.d) / 2 * dt
+        return Part(knot, part.dissipated + dissipated, part.supplied + supplied, along)
 
     def knots(self, part: Part, rows: Rows) -> tuple[Motion, Knot]:
         """See Inside."""
@@ -255,12 +262,13 @@ class ManyInside(Inside):
 class CutStep(Step):
     """The step from the start of a step to a located event inside it."""
 
-    def __init__(self, step: Step, knot: Knot, dissipated: float, supplied: float) -> None:
+    def __init__(self, step: Step, part: Part) -> None:
         super().__init__(step.motion)
         self.whole = step
-        self.begin(knot)
+        self.begin(part.one())
         self.t0, self.V0, self.T0, self.d0, self.slope0 = step.t0, step.V0, step.T0, step.d0, step.slope0
-        self.dissipated, self.supplied = dissipated, supplied
+        self.dissipated, self.supplied, *along = (float(v) for v in part.numbers[4:, 0])
+        self.along = (along[0], along[1])
 
     def start(self) -> Knot:
         """See Step."""

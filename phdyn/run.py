@@ -11,7 +11,7 @@ from phdyn.actions import apply_action
 from phdyn.arguments import Plan
 from phdyn.closing import FIRST_LOOK, Violated, frozen, not_reached, too_many, warn_of
 from phdyn.crossing import ONE, GoalWatch, Watch, watch
-from phdyn.energy import Account, EnergyBalance, Sums
+from phdyn.energy import Account, EnergyBalance, Parts
 from phdyn.errors import ArgumentError, EnergyBalanceError, EnergyWarning
 from phdyn.events import same_event
 from phdyn.inside import CutStep, OneInside, Part
@@ -50,10 +50,13 @@ class Run:
         self.event_states: list[list[Any]] = [[] for _ in plan.events]
         self.watches: list[Watch] = []
         self.active: list[Watch] = []
-        opening, sums = (None, None) if before is None else (before.account, _copy(before.sums))
+        opening, sums = (None, None) if before is None else (before.account, before.sums.copy())
         keep = "all" if plan.record == "states" and plan.t_eval is None else "ends" if plan.record == "ends" else "thin"
         self.account = Account(self.knot, keep=keep, split=motion.has_split or hasattr(plan.system, "potential"), backward=plan.backward,
                                opening=opening, sums=sums)
+        self.parts = None
+        if plan.control.parts:
+            self.parts = Parts(self.knot, None if before is None else before.parts, keep=keep, backward=plan.backward)
         self.recorder = Recorder(motion, self.knot, self.mode, record=plan.record, t_eval=plan.t_eval, dense=plan.dense, dtype=plan.dtype)
         self.progress = Progress(t0, plan.t_end, shown=progress, energies=motion.has_energy)
         self.switches: list[dict[str, Any]] = []
@@ -190,6 +193,8 @@ class Run:
         knot = self.knot
         knot.t = stop
         self.account.post(stop, knot.T, knot.V, 0.0, 0.0)
+        if self.parts is not None:
+            self.parts.post(stop, knot.T, knot.V, 0.0, 0.0, (0.0, 0.0))
         self.recorder.finish(knot, self.mode, states=True)
 
     def _finite(self, height: float, x: Any) -> bool:
@@ -227,6 +232,8 @@ class Run:
         self.nsteps += 1
         self.last = step
         self.account.post(step.t1, step.T1, step.V1, step.dissipated, step.supplied)
+        if self.parts is not None:
+            self.parts.post(step.t1, step.T1, step.V1, step.dissipated, step.supplied, step.along)
         if self.recorder.each_step:
             self.recorder.take(step, self.mode)
         if self.nsteps >= self.attention:
@@ -300,7 +307,7 @@ class Run:
         if one.transition is None:
             self.done, self.status = True, 1
             self.message = f"event '{one.name}' ended the run at t = {knot.t:.6g}"
-        self._accept(step if whole else CutStep(step, knot, float(part.dissipated[0]), float(part.supplied[0])))
+        self._accept(step if whole else CutStep(step, part))
         self.knot, self.last = knot, None
         if not self.done:
             self._switch(one)
@@ -325,6 +332,8 @@ class Run:
         if self.motion.has_energy and (self.knot.T, self.knot.V) != (knot.T, knot.V):
             injected = (self.knot.T + self.knot.V) - (knot.T + knot.V)
             self.account.jump(self.knot.T, self.knot.V, injected)
+            if self.parts is not None:
+                self.parts.jump(knot, self.knot)
         self.recorder.switch(knot.t, self.knot.x, self.mode)
         self.switches.append(
             {
@@ -452,6 +461,8 @@ class Run:
         waiting = [one for one in missed if one.source == self.mode]
         energy = self.account.energy() if motion.has_energy else None
         balance = self.account.balance(self.method.kind, plan.heading, plan.eps) if motion.has_energy else None
+        if self.parts is not None and energy is not None and balance is not None:
+            energy, balance = self.parts.columns(energy), self.parts.judged(balance)
         return Solution(
             t=t,
             y=y,
@@ -513,13 +524,10 @@ class Run:
         _, _, _, dissipated, supplied, injected = (float(v) for v in self.account.last)
         x = np.array(self.motion.vectors.numpy(knot.x), dtype=self.plan.dtype)
         work = (self.account.h0, dissipated, supplied, injected)
-        return State(knot.t, x, self.mode, self.entered, self.reference, guards, work, _copy(self.account.sums))
+        parts = None if self.parts is None else self.parts.carried()
+        return State(knot.t, x, self.mode, self.entered, self.reference, guards, work, self.account.sums.copy(), parts)
 
 
 def _not_reached(waiting: list[GoalWatch]) -> str:
     one = waiting[0]
     return not_reached(one.name, one.closest[0], one.closest_time[0], one.level[0])
-
-
-def _copy(sums: Sums) -> Sums:
-    return Sums(**vars(sums))

@@ -8,6 +8,7 @@ from typing import Any
 from phdyn import arguments
 from phdyn.batches import batch_of, one_by_one, steps_together
 from phdyn.ensemble import Ensemble
+from phdyn.errors import ArgumentError
 from phdyn.run import Run
 from phdyn.solution import Solution
 
@@ -34,6 +35,7 @@ def simulate(
     max_steps: int = 1_000_000,
     max_nfev: int | None = None,
     max_switches: int = 1000,
+    residual_parts: bool = False,
 ) -> Solution:
     """Integrate a system, or a plain ``fun(t, x, *args)``, over a time span.
 
@@ -75,6 +77,9 @@ def simulate(
         Whether to show a progress bar.
     max_steps, max_nfev, max_switches : int
         Budgets; when one is spent the run ends with a status.
+    residual_parts : bool
+        Whether a splitting follows what of the energy residual comes from the scheme and what from the gradient, without further gradients:
+        columns of ``sol.energy`` and ``sol.energy_balance().parts``. It holds a few vectors for each gradient of a step. Single runs only.
 
     Returns
     -------
@@ -104,8 +109,11 @@ def simulate(
         "max_steps": max_steps,
         "max_nfev": max_nfev,
         "max_switches": max_switches,
+        "residual_parts": residual_parts,
     }
     batch = batch_of(x0)
+    if batch is not None and residual_parts:
+        raise ArgumentError(f"residual_parts are followed in single runs: simulate the {batch} trajectories one at a time")
     if batch is not None and not steps_together(system, method, options, observables):
         return one_by_one(arguments.prepare, system, t_span, x0, options, observables, progress=progress)
     plan, start = arguments.prepare(system, t_span, x0, **options)

@@ -7,9 +7,23 @@ verdict regresses the residual on the dissipated work instead.
 
 from phdyn.energy.account import ROWS, Account, Energy
 from phdyn.energy.balance import EnergyBalance, judge
+from phdyn.energy.parts import Parts, ResidualParts
 from phdyn.energy.row_sums import RowSums
 from phdyn.energy.rows import RowAccount
 from phdyn.energy.sums import Sums
 from phdyn.energy.windows import check_window, slopes
 
-__all__ = ["ROWS", "Account", "Energy", "EnergyBalance", "RowAccount", "RowSums", "Sums", "check_window", "judge", "slopes"]
+__all__ = [
+    "ROWS",
+    "Account",
+    "Energy",
+    "EnergyBalance",
+    "Parts",
+    "ResidualParts",
+    "RowAccount",
+    "RowSums",
+    "Sums",
+    "check_window",
+    "judge",
+    "slopes",
+]

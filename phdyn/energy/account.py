@@ -33,6 +33,8 @@ class Energy:
         Work of the declared friction, work of the input, energy from jumps of the state; from the start.
     residual : (T,) or (B, T) array
         ``H - H0 + dissipated - supplied - injected``.
+    scheme, gradient : (T,) array or None
+        What of the residual the scheme misses and what the gradient misses of V, with ``simulate(residual_parts=True)``.
     """
 
     t: FloatArray
@@ -43,6 +45,8 @@ class Energy:
     supplied: FloatArray
     injected: FloatArray
     residual: FloatArray
+    scheme: FloatArray | None = None
+    gradient: FloatArray | None = None
 
     @classmethod
     def of(cls, t: Any, kinetic: Any, potential: Any, works: Any, h0: Any, *, split: bool) -> Energy:

@@ -48,6 +48,8 @@ class EnergyBalance:
         Why the verdict is not "balanced"; empty otherwise.
     heading : str
         Method and setting.
+    parts : ResidualParts, optional
+        What of the residual comes from the scheme and what from the gradient, with ``simulate(residual_parts=True)``.
     slopes : Table, optional
         The slope window by window, of ``energy_balance(window=)``: ``time`` (a window's end), ``slope``; in a batch ``trajectory`` first.
     """
@@ -65,6 +67,7 @@ class EnergyBalance:
     final: Any
     reason: Any
     heading: str
+    parts: Any = None
     slopes: Table | None = None
 
     @property
@@ -78,8 +81,8 @@ class EnergyBalance:
         return self.verdict != "violated"
 
     def numbers(self) -> dict[str, Any]:
-        """Return all fields but the slopes, which are rows of windows, not one number a trajectory."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "slopes"}
+        """Return all fields but parts and slopes, which are not one number a trajectory."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("parts", "slopes")}
 
     def __getitem__(self, k: int) -> EnergyBalance:
         """Return the balance of trajectory k of a batch."""
@@ -101,7 +104,9 @@ class EnergyBalance:
             f"  dissipated  {self.dissipated:.4f}     supplied  {self.supplied:.4f}     injected  {self.injected:.4f}",
             f"  residual    {self.residual:.1e} at t = {self.time:.1f}, {share}     slope on dissipated work  {self.slope:.3f}",
         ]
-        return "\n".join([*lines, f"  {self.reason}"] if self.reason else lines)
+        more = [str(self.parts)] if self.parts is not None else []
+        more += [self.reason] if self.reason else []
+        return "\n".join([*lines, *(f"  {line}" for line in more)])
 
     def _many(self) -> str:
         """Return the counts, the residual that is the largest share of its energy's swing, and the first reason there is."""

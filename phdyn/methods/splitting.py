@@ -16,6 +16,7 @@ import torch
 
 from phdyn.errors import ArgumentError
 from phdyn.friction import ConstantFriction
+from phdyn.methods.path_work import PathWork
 from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid, turned, turned_at_most
 from phdyn.motion import Knot, Motion
 from phdyn.systems import HeavyBall
@@ -112,6 +113,8 @@ class Splitting:
     def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
         """See ``phdyn.typing.Method``."""
         stepper = SplittingStepper(self, motion, start, motion.live(start.x), keep_start=control.dense)
+        if control.parts:
+            stepper.follow(start)
         march_on_grid(stepper, start.t, t_end, observe, control)
 
     def begin(self, motion: Motion, start: Knot) -> SplittingStepper:
@@ -145,10 +148,17 @@ class SplittingStepper:
         self.step.x1 = x
         self.rows = motion.ids is not None
         self.steady = isinstance(motion.law, ConstantFriction)
+        self.path_work: PathWork | None = None
         if self.rows:
             self.version = motion.version
             self.starts = KnownStarts(len(motion.ids))
             self.where = np.arange(len(motion.ids))
+
+    def follow(self, start: Knot) -> None:
+        """Follow the work of the gradient along the path from a knot on."""
+        numpy = self.motion.vectors.numpy
+        q, g = (np.array(numpy(v), dtype=np.float64) for v in (start.x[: self.motion.dim], start.g))
+        self.path_work = PathWork(start.t, q, g)
 
     def _keep_starts(self) -> None:
         """Copy the start of each step from now on."""
@@ -214,7 +224,8 @@ class SplittingStepper:
         p, q, g = self.p, self.q, step.g1
         forced = motion.input is not None
         dissipated, supplied = 0.0, 0.0
-        for b, decay, drift, lost, offset in self.plan:
+        path_work = self.path_work
+        for k, (b, decay, drift, lost, offset) in enumerate(self.plan, 1):
             if b is not None:
                 if forced:
                     supplied = supplied + kick(motion, t + offset, q, p, g, -b)
@@ -226,6 +237,8 @@ class SplittingStepper:
             axpy(drift, p, q)
             vectors.scale(decay, p)
             height, g = gradient(q)
+            if path_work is not None:
+                path_work.visit(t1 if k == len(self.plan) else t + self.plan[k][4], vectors.numpy(q), vectors.numpy(g))
         if self.last is not None:
             if forced:
                 supplied = supplied + kick(motion, t1, q, p, g, -self.last)
@@ -235,12 +248,16 @@ class SplittingStepper:
         self._look_at_end(p, g)
         if forced and self.method.requires_quadratic_kinetic:
             step.supplied = gauss_work(step)[1]
+        if path_work is not None:
+            step.along = path_work.work()
 
     def _begin_step(self, t: Any, t1: Any, h: Any) -> None:
         """Move what is known at the end of the last step to the start of this one, and keep what its start needs."""
         step = self.step
         step.forward(t, t1)
         step._start = None
+        if self.path_work is not None:
+            self.path_work.begin()
         if self.rows:
             self._prepare_rows(t, h)
             self.starts = KnownStarts(len(self.where))
@@ -404,6 +421,8 @@ class SplittingStep(Step):
         """See Step; one gradient a stage."""
         start, motion = self.start(), self.motion
         stepper = self.stepper.method.begin(motion, start)
+        if self.stepper.path_work is not None:
+            stepper.path_work = self.stepper.path_work.fork()
         stepper.advance(start.t, start.t + tau, tau)
         stepper.step.know_start(start)
         return stepper.step

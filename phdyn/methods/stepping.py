@@ -46,6 +46,8 @@ class Control:
         Its bounds.
     dense : bool
         Whether paths inside the steps will be asked for (then an adaptive method offers its own interpolant).
+    parts : bool
+        Whether a splitting follows the work of the gradient along its path.
     """
 
     step: float | None
@@ -55,6 +57,7 @@ class Control:
     max_step: float | None = None
     first_step: float | None = None
     dense: bool = False
+    parts: bool = False
 
 
 class Step:
@@ -73,6 +76,9 @@ class Step:
 
     nudges = True
     """Whether a short step of Strang's splitting may move an end onto a guard; not where the balance of each step is exact."""
+
+    along: tuple[float, float] = (0.0, 0.0)
+    """The work of the gradient along the path, by two rules, where it is followed."""
 
     ends_on_path = False
     """Whether ``until`` ends on the path of the whole step, which that of a step cut there then is a part of."""

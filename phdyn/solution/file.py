@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -10,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from phdyn.energy import Energy, EnergyBalance
+from phdyn.energy import Energy, EnergyBalance, ResidualParts
 from phdyn.errors import ArgumentError
 from phdyn.solution.result import Solution
 from phdyn.tables import SwitchTable, Table
@@ -56,7 +57,8 @@ def save(sol: Solution, path: str | Path) -> None:
     numbers = {name: getattr(sol, name) for name in _BY_TRAJECTORY}
     balance = None if sol.balance is None else sol.balance.numbers()
     if sol.batch is None:
-        meta |= {**numbers, "balance": balance}
+        parts = None if sol.balance is None or sol.balance.parts is None else asdict(sol.balance.parts)
+        meta |= {**numbers, "balance": balance, "parts": parts}
     else:
         arrays |= {f"run.{name}": np.asarray(value) for name, value in numbers.items()}
         arrays |= {f"balance.{name}": value for name, value in (balance or {}).items() if np.ndim(value)}
@@ -120,6 +122,8 @@ def _rebuilt(arrays: dict[str, Any], meta: dict[str, Any]) -> Solution:
     if "energy.t" in arrays:
         energy = Energy(**{name: arrays.get(f"energy.{name}") for name in Energy.__dataclass_fields__})  # type: ignore[arg-type]
     balance = meta["balance"]
+    if meta.get("parts") is not None:
+        balance["parts"] = ResidualParts(**meta["parts"])
     if balance is not None and batch is not None:
         balance |= {name.removeprefix("balance."): array for name, array in arrays.items() if name.startswith("balance.")}
     numbers = {name: meta[name] if batch is None else arrays[f"run.{name}"] for name in _BY_TRAJECTORY}

@@ -64,6 +64,8 @@ class State:
         H0, dissipated, supplied, injected; or arrays (B,).
     sums : Sums or RowSums
         The verdict's statistics.
+    parts : tuple or None
+        The same of the residual's parts, where they were followed.
     """
 
     t: Any
@@ -74,6 +76,7 @@ class State:
     guards: tuple[Guarded, ...]
     account: tuple[Any, Any, Any, Any]
     sums: Any
+    parts: Any = None
 
     @property
     def batch(self) -> int | None:
