@@ -77,7 +77,8 @@ def measure() -> Table:
                 sol = phdyn.simulate(ball, (0, 20), start, method=method, step=step, residual_parts=True, monitor=None)
                 balance = sol.energy_balance()
                 parts = balance.parts
-                numbers = (parts.scheme, parts.gradient, V.true_part(sol), parts.doubt, parts.told, parts.scheme_slope, parts.gradient_slope)
+                sizes = (parts.scheme, parts.gradient, V.true_part(sol), parts.doubt, parts.told)
+                numbers = (*sizes, parts.scheme_slope, parts.gradient_slope)
                 rows.append((gradient, method, step, balance.residual, *numbers))
     return Table({name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
 

@@ -203,7 +203,7 @@ def test_what_came_in_is_drawn_above_the_start() -> None:
 
 def test_a_run_that_goes_on_counts_from_the_first_start() -> None:
     run = fakes.oscillator(0.1)
-    energy = SimpleNamespace(**{name: values[300:] for name, values in vars(run.energy).items()})
+    energy = SimpleNamespace(**{name: values[300:] for name, values in vars(run.energy).items() if values is not None})
     drawn = lines(plots.plot_energy(SimpleNamespace(energy=energy, switches=fakes.switches())))
     assert drawn["H0"].get_ydata()[0] == pytest.approx(0.5)
 

@@ -96,7 +96,7 @@ class PathWork:
 def _rules(places: tuple[float, ...], start: int) -> tuple[FloatArray, FloatArray]:
     """Return the weights of g_i . q_j in the work from a node to the last one, by both rules."""
     count = len(places)
-    return tuple(_weights(np.array(places), start, min(count - 1 - k, degree)) for k, degree in enumerate(_DEGREES))  # type: ignore[return-value]
+    return tuple(_weights(np.array(places), start, min(count - 1 - k, degree)) for k, degree in enumerate(_DEGREES))
 
 
 def _weights(places: FloatArray, start: int, degree: int) -> Any:
