@@ -1,4 +1,4 @@
-"""The command line: ``phdyn demo | goal-oriented CONFIG | methods | simulate CONFIG | show RUN``.
+"""The command line: ``phdyn demo | discretizations CONFIG | goal-oriented CONFIG | methods | simulate CONFIG | show RUN``.
 
 Tables go to stdout, the rest to stderr. Exit status: 0 done; 1 a run stopped or failed, or a balance was violated; 2 bad input, one line on
 stderr and nothing written; 130 stopped by Ctrl-C, with the command that goes on where finished runs are kept.
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
-_WITH_CONFIG = ("simulate", "goal-oriented")
+_WITH_CONFIG = ("simulate", "discretizations", "goal-oriented")
 """Commands whose first word may be a configuration file."""
 
 _GOAL_ORIENTED = ("data_dir", "workers", "cells")
 """Options of goal-oriented that change nothing of what it finds."""
+
+_WORKERS = ("workers",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,7 +104,7 @@ def _parser() -> ArgumentParser:
     """Return the parser of all commands; it raises instead of exiting."""
     from jsonargparse import ArgumentParser
 
-    from phdyn.studies import demo, goal_oriented, single
+    from phdyn.studies import demo, discretizations, goal_oriented, single
 
     parser = ArgumentParser(prog="phdyn", description="Training as port-Hamiltonian motion: studies and single runs.", exit_on_error=False)
     parser.add_argument("--version", action="version", version=f"phdyn {metadata.version('phdyn')}")
@@ -110,6 +112,7 @@ def _parser() -> ArgumentParser:
     studies = {
         "demo": (demo, "three experiments, with tables and figures"),
         "simulate": (single, "one run from a YAML file"),
+        "discretizations": (discretizations, "order, cost, structure and stability of discretizations of one system"),
         "goal-oriented": (goal_oriented, "goal-triggered braking against standard SGD, over seeds"),
     }
     for name, (module, text) in studies.items():
@@ -118,9 +121,10 @@ def _parser() -> ArgumentParser:
         command.add_class_arguments(module.Config, nested_key=None)
         command.add_argument("--out", type=Path, default=Path("runs") / name, help="where the run folder lies")
         command.add_argument("--quiet", action="store_true", help="no progress")
+        if name in ("discretizations", "goal-oriented"):
+            command.add_argument("--workers", type=int, default=0, help="processes, one thread each; 0: as many as cores")
         if name == "goal-oriented":
             command.add_argument("--data-dir", type=Path, help="where the files of cifar10 or fashion-mnist lie; downloaded if not given")
-            command.add_argument("--workers", type=int, default=0, help="processes, one thread each; 0: as many as cores")
             command.add_argument("--cells", type=Path, nargs="+", default=[], help="files cells.jsonl: what they hold is not run again")
         commands.add_subcommand(name, command, help=text)
     listing = ArgumentParser(description="The catalogue of methods.", exit_on_error=False)
@@ -178,6 +182,7 @@ def _show(options: Any) -> int:
 
 _COMMANDS = {
     "demo": lambda options: _study("demo", options),
+    "discretizations": lambda options: _study("discretizations", options, _WORKERS),
     "goal-oriented": lambda options: _study("goal_oriented", options, _GOAL_ORIENTED),
     "simulate": lambda options: _study("single", options),
     "methods": _methods,

@@ -494,6 +494,20 @@ def check_stability(method: Splitting, friction: float, step: float) -> str | No
 
 def _stable(method: Splitting, damped: float, omega_h: float = 0.05) -> bool:
     """Say whether the one-step map of q'' + gamma q' + omega^2 q = 0 (gamma h = damped, h = 1) has no eigenvalue outside the disc."""
+    matrix = one_step_matrix(method, damped, omega_h)
+    return bool(np.isfinite(matrix).all() and np.abs(np.linalg.eigvals(matrix)).max() <= 1 + 1e-12)
+
+
+def one_step_matrix(method: Splitting, damped: float, omega_h: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the map of one step on q'' + gamma q' + omega^2 q = 0, of (q, p h), from the coefficients alone.
+
+    Parameters
+    ----------
+    method : Splitting
+        The method.
+    damped, omega_h : float
+        gamma h and omega h.
+    """
     kicks, drifts = _begun_with_kick(method)
     matrix = np.eye(2)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -503,4 +517,4 @@ def _stable(method: Splitting, damped: float, omega_h: float = 0.05) -> bool:
             matrix = np.array([[1, a * (np.expm1(z) / z if z else 1.0)], [0, np.exp(z)]]) @ matrix
         if len(kicks) > len(drifts):
             matrix = np.array([[1, 0], [-kicks[-1] * omega_h**2, 1]]) @ matrix
-    return bool(np.isfinite(matrix).all() and np.abs(np.linalg.eigvals(matrix)).max() <= 1 + 1e-12)
+    return matrix

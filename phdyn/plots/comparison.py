@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from phdyn.studies import Comparison
 
+_COSTS: Final = {"gradients": ("nfev", "gradient evaluations"), "time": ("seconds", "time of the run (s)")}
 _QUANTITIES: Final = {"error": "error at the end (relative)", "residual": "largest energy residual"}
 _ROUNDING: Final = 1e-15
 _LONGEST_NAME: Final = 16
@@ -25,7 +26,13 @@ _TRUSTED: Final = (1e-12, 1e-4)
 """Errors between which a measured order may be held against the declared one."""
 
 
-def plot_work_precision(comparison: Comparison, ax: Axes | None = None, *, y: Literal["error", "residual"] = "error") -> Axes:
+def plot_work_precision(
+    comparison: Comparison,
+    ax: Axes | None = None,
+    *,
+    y: Literal["error", "residual"] = "error",
+    x: Literal["gradients", "time"] = "gradients",
+) -> Axes:
     """Draw what each method's accuracy costs.
 
     Parameters
@@ -36,6 +43,8 @@ def plot_work_precision(comparison: Comparison, ax: Axes | None = None, *, y: Li
         Where to draw; a new column-wide figure if None.
     y : {"error", "residual"}
         The error of the state at the end, or the largest energy residual.
+    x : {"gradients", "time"}
+        What is paid: gradient evaluations, or seconds.
 
     Returns
     -------
@@ -45,10 +54,13 @@ def plot_work_precision(comparison: Comparison, ax: Axes | None = None, *, y: Li
     Raises
     ------
     ArgumentError
-        If ``y`` is another word.
+        If ``y`` or ``x`` is another word.
     """
     if y not in _QUANTITIES:
         raise ArgumentError(f"y = {y!r}: the vertical axis is one of {', '.join(_QUANTITIES)}")
+    if x not in _COSTS:
+        raise ArgumentError(f"x = {x!r}: the horizontal axis is one of {', '.join(_COSTS)}")
+    cost, words = _COSTS[x]
     rows = [row for row in comparison.table if np.isfinite(getattr(row, y))]
     looks = style.method_looks((row.method, _family(comparison, row.method)) for row in comparison.table)
     with style.drawing():
@@ -56,7 +68,7 @@ def plot_work_precision(comparison: Comparison, ax: Axes | None = None, *, y: Li
         axes: Axes = style.new_axes() if ax is None else ax
         ends, handles = [], []
         for name, look in looks.items():
-            points = sorted((row.nfev, max(abs(getattr(row, y)), _ROUNDING)) for row in rows if row.method == name)
+            points = sorted((getattr(row, cost), max(abs(getattr(row, y)), _ROUNDING)) for row in rows if row.method == name)
             if not points:
                 continue
             axes.plot(*np.transpose(points), **look.keywords(), label=name)
@@ -66,7 +78,7 @@ def plot_work_precision(comparison: Comparison, ax: Axes | None = None, *, y: Li
         _name_ticks(axes)
         if any(abs(getattr(row, y)) <= _ROUNDING for row in rows):
             labels.rounding_band(axes, _ROUNDING / 2, 2 * _ROUNDING)
-        axes.set_xlabel("gradient evaluations")
+        axes.set_xlabel(words)
         axes.set_ylabel(_QUANTITIES[y])
         _explain(axes, ends, handles, fresh=fresh)
     return axes
@@ -158,6 +170,11 @@ def _family(comparison: Any, name: str) -> str:
     for (method, _), solution in getattr(comparison, "solutions", {}).items():
         if method == name:
             return str(solution.method.family)
+    return family_of(name)
+
+
+def family_of(name: str) -> str:
+    """Return the family of a method of the catalogue."""
     from phdyn import methods
 
     return str(methods.get(name).family) if name in methods.names() else "other"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,9 @@ class Comparison:
     ----------
     table : Table
         A row a run: ``method, order, setting, nfev, error, residual, balance``. ``setting`` is the step or rtol (a row's ``option`` says
-        which); ``error`` that of the state at the end, relative to the larger of the reference's norm there and the initial state's, nan
-        where a run did not reach the end; ``residual`` the largest of the energy account; ``balance`` its verdict, or what became of the
-        run ("status -2", "refused").
+        which, its ``seconds`` how long the run took); ``error`` that of the state at the end, relative to the larger of the reference's
+        norm there and the initial state's, nan where a run did not reach the end; ``residual`` the largest of the energy account;
+        ``balance`` its verdict, or what became of the run ("status -2", "refused").
     orders : Table
         A row a method: ``method, declared, measured``. Measured is the slope of the finest pair of settings whose errors lie above
         rounding; nan for adaptive methods, and where there is no such pair.
@@ -106,12 +107,14 @@ def compare(
     """
     cells = _cells(system, methods, tuple(steps), tuple(rtols))
     start, end = _start(x0), _reference(system, t_span, x0, reference)
+    seconds: dict[Key, float] = {}
     solutions: dict[Key, Solution] = {}
     messages: dict[Key, str] = {}
     refusals: list[ArgumentError] = []
     for method, setting in tqdm(cells, disable=not progress, leave=False, desc="compare", unit="run"):
         key = (method.name, setting)
         options: dict[str, Any] = {"step": setting} if method.fixed else {"rtol": setting, "atol": setting / 100}
+        begun = perf_counter()
         try:
             solution = simulate(system, t_span, x0, method=method, record="energy", monitor=None, **options)
         except ArgumentError as refusal:
@@ -120,13 +123,44 @@ def compare(
             continue
         if solution.status == _INTERRUPTED:
             raise KeyboardInterrupt
-        solutions[key] = solution
+        solutions[key], seconds[key] = solution, perf_counter() - begun
         if not solution.success:
             messages[key] = f"status {solution.status}: {solution.message}"
     if len(refusals) == len(cells):
         raise refusals[0]
     rows = [_row(method, setting, solutions.get((method.name, setting)), start, end) for method, setting in cells]
-    return Comparison(_table(rows), _orders(cells, rows), solutions, messages, end)
+    times = [seconds.get((method.name, setting), float("nan")) for method, setting in cells]
+    return Comparison(_table(rows, times), _orders(cells, rows), solutions, messages, end)
+
+
+def gradients_at(rows: Iterable[Row], target: float) -> float:
+    """Return the gradients from which on a method's errors stay below a target.
+
+    Parameters
+    ----------
+    rows : iterable of Row
+        Rows of ``Comparison.table`` of one method; runs that failed count as errors without bound.
+    target : float
+        The error.
+
+    Returns
+    -------
+    float
+        Between the last setting above the target and the next dearer one, on the double logarithmic line; nan where the dearest setting is
+        above the target, those of the cheapest one where all are below.
+    """
+    points = sorted((row.nfev, row.error) for row in rows if row.balance != "refused" and row.error != 0)
+    costs, errors = np.array(points, dtype=float).reshape(-1, 2).T
+    above = np.flatnonzero(~(errors <= target))
+    if not len(errors) or (len(above) and above[-1] + 1 == len(errors)):
+        return float("nan")
+    if not len(above):
+        return float(costs[0])
+    k = above[-1]
+    if not np.isfinite(errors[k]):
+        return float(costs[k + 1])
+    share = np.log(errors[k] / target) / np.log(errors[k] / errors[k + 1])
+    return float(costs[k] * (costs[k + 1] / costs[k]) ** share)
 
 
 def comparison_lines(rows: Iterable[Row], messages: Mapping[Key, str] | None = None) -> list[str]:
@@ -197,6 +231,19 @@ def _reference(system: Any, t_span: tuple[float, float], x0: Any, reference: Any
         return np.array(end, dtype=np.float64)
     if reference != "auto":
         raise ArgumentError(f"reference={reference!r}: pass 'auto', the state at the end, a Solution, or None")
+    return reference_end(system, t_span, x0)
+
+
+def reference_end(system: Any, t_span: tuple[float, float], x0: Any) -> FloatArray:
+    """Return the state at the end by DOP853 at rtol 1e-13, switches located alike.
+
+    A system of at most 400 components that is too stiff for it is run by Radau at 1e-11.
+
+    Raises
+    ------
+    ArgumentError
+        x0 is float32, or the run does not reach the end.
+    """
     if str(getattr(x0, "dtype", "")).endswith("float32"):
         raise ArgumentError("reference='auto' needs float64: x0 and the model in .double(); or pass reference=...")
     small = _start(x0).size <= _STIFF_SIZE
@@ -228,10 +275,10 @@ def _row(method: Method, setting: float, solution: Solution | None, start: Float
     return row | {"residual": solution.balance.residual, "balance": solution.balance.verdict}
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _table(rows: list[dict[str, Any]], seconds: list[float]) -> Table:
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     option = columns.pop("option")
-    return Table(columns, hidden={"option": option})
+    return Table(columns, hidden={"option": option, "seconds": seconds})
 
 
 def _orders(cells: list[tuple[Method, float]], rows: list[dict[str, Any]]) -> Table:

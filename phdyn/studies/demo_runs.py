@@ -21,7 +21,7 @@ from phdyn.potentials import MultiWell, NetworkLoss
 from phdyn.runs import NewRun
 from phdyn.simulate import simulate
 from phdyn.solution import Solution
-from phdyn.studies.compare import Comparison, compare
+from phdyn.studies.compare import Comparison, compare, gradients_at
 from phdyn.systems import GradientFlow, HeavyBall, at_rest
 from phdyn.tables import Table
 
@@ -132,7 +132,7 @@ def compare_methods(config: Config, record: NewRun, *, progress: bool) -> Table:
     for key in shown.items():
         if key in result.solutions:
             result.solutions[key].save(record.path / SOLUTIONS / f"methods-{key[0]}.npz")
-    costs = {name: gradients_at(result, name, study.target) for name in study.settings}
+    costs = {name: gradients_at([row for row in result.table if row.method == name], study.target) for name in study.settings}
     record.numbers["methods"] = {"parameters": V.dim, "images": len(V.inputs), "gradients_at_target": costs}
     columns = dict(result.table)
     columns["option"] = result.table["option"].astype(str)
@@ -161,15 +161,6 @@ def nearest_setting(result: Comparison, name: str, target: float) -> float:
     rows = [row for row in result.table if row.method == name]
     reached = [row for row in rows if row.error > 0]
     return float(min(reached, key=lambda row: abs(np.log(row.error / target))).setting if reached else rows[0].setting)
-
-
-def gradients_at(result: Comparison, name: str, target: float) -> float:
-    """Return the gradients that a method needs for an error, between its settings on the double logarithmic line; nan outside."""
-    points = sorted((row.error, row.nfev) for row in result.table if row.method == name and row.error > 0)
-    if len(points) < 2 or not points[0][0] <= target <= points[-1][0]:
-        return float("nan")
-    errors, costs = np.log(np.array(points, dtype=float)).T
-    return float(np.exp(np.interp(np.log(target), errors, costs)))
 
 
 def _trained(loss: NetworkLoss, sol: Solution, data: Dataset) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def run(config: Config, out: str | Path, *, executor: Executor | None = None, pr
         Anything wrong in the configuration, before anything is written.
     """
     record = runs.create(config, root=out)
-    ball, start, measure = _built(config)
+    ball, start, measure = build(config.system, config.q0, config.seed)
     options = {name: getattr(config, name) for name in ("step", "rtol", "atol")}
     sol = simulate(ball, config.t_span, start, method=config.method, record=config.record, monitor=None, progress=progress, **options)
     with record:
@@ -261,27 +261,32 @@ def landscape(spec: Landscape, dim: int) -> Any:
         raise ArgumentError(f"potential '{spec.name}': {error}") from error
 
 
-def _built(config: Config) -> tuple[HeavyBall, Any, Callable[[], dict[str, float]]]:
-    """Return the ball, its start, and what else to measure at the end."""
-    spec = config.system
+def build(spec: System, q0: tuple[float, ...] | None, seed: int) -> tuple[HeavyBall, Any, Callable[[], dict[str, float]]]:
+    """Return the ball that a configuration describes, its start, and what else to measure at the end.
+
+    Raises
+    ------
+    ArgumentError
+        Anything wrong in it.
+    """
     if (spec.potential is None) == (spec.network is None):
         raise ArgumentError("system needs either a potential or a network")
     law = spec.friction.law()
     if spec.network is not None:
-        if config.q0 is not None:
+        if q0 is not None:
             raise ArgumentError("a network starts from its initial parameters: leave q0 out, and choose a seed")
         data = digits()
         V: NetworkLoss = network_loss(
-            config.seed, spec.network.sizes, data, images=spec.network.images, weight_decay=spec.network.weight_decay
+            seed, spec.network.sizes, data, images=spec.network.images, weight_decay=spec.network.weight_decay
         )
         return HeavyBall(V, mass=spec.mass, friction=law), V.initial_state(), lambda: {"accuracy": accuracy(V, data)}
-    if config.q0 is None or spec.potential is None:
+    if q0 is None or spec.potential is None:
         raise ArgumentError("a potential needs q0, the positions where the ball starts at rest")
-    q0 = np.array(config.q0, dtype=np.float64)
-    V_ = landscape(spec.potential, len(q0))
-    if getattr(V_, "dim", None) not in (None, len(q0)):
-        raise ArgumentError(f"q0 has {len(q0)} components, {spec.potential.name} has {V_.dim}")
-    return HeavyBall(V_, mass=spec.mass, friction=law), at_rest(q0), dict
+    place = np.array(q0, dtype=np.float64)
+    V_ = landscape(spec.potential, len(place))
+    if getattr(V_, "dim", None) not in (None, len(place)):
+        raise ArgumentError(f"q0 has {len(place)} components, {spec.potential.name} has {V_.dim}")
+    return HeavyBall(V_, mass=spec.mass, friction=law), at_rest(place), dict
 
 
 def _summary(sol: Solution, measure: Callable[[], dict[str, float]]) -> Table:

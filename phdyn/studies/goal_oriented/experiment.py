@@ -19,10 +19,11 @@ from phdyn.studies.goal_oriented.cells import Setup
 from phdyn.studies.goal_oriented.config import Config, check
 from phdyn.studies.goal_oriented.figures import draw
 from phdyn.studies.goal_oriented.phases import Findings, Phases
-from phdyn.studies.goal_oriented.pool import cores, processes, runner
+from phdyn.studies.goal_oriented.pool import runner
 from phdyn.studies.goal_oriented.store import CELLS, Store
 from phdyn.studies.goal_oriented.tables import tables
 from phdyn.studies.goal_oriented.training import build, loaded
+from phdyn.studies.processes import cores, processes
 from phdyn.studies.study import Study
 
 
