@@ -1,54 +1,72 @@
-"""The stability limit of Strang's splitting, and the step to start with."""
+"""The step to start with: a tenth of the method's stability limit."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from phdyn.arguments import check_shape
 from phdyn.errors import ArgumentError
+from phdyn.methods.catalogue import check_fit, resolve
+from phdyn.methods.oscillator import SCAN, largest_step, strang_limit
 from phdyn.motion import bind
 from phdyn.potentials import NetworkLoss
-from phdyn.systems import HeavyBall
+from phdyn.systems import GradientFlow, HeavyBall
 from phdyn.vectors import vectors_of
 
-_ITERATIONS = 50
+__all__ = ["strang_limit", "suggest_step"]
+
+_ITERATIONS: Final = 50
 
 
-def suggest_step(system: HeavyBall, x0: Any, method: str = "strang") -> float:
+def suggest_step(system: HeavyBall | GradientFlow, x0: Any, method: Any = "strang") -> float:
     """Return a tenth of the largest stable step at x0, from the stiffest curvature there.
 
     Parameters
     ----------
-    system : HeavyBall
+    system : HeavyBall or GradientFlow
         The system.
-    x0 : (2n,) array_like or tensor
+    x0 : (2n,) or (n,) array_like or tensor
         Where to look; the limit elsewhere may be lower.
-    method : {"strang"}
-        For which method.
+    method : str or Method
+        A method of fixed steps.
 
     Returns
     -------
     float
-        ``h/10`` with ``(omega h)^2 = 2 gamma h coth(gamma h/2)`` (gamma/m; 2/omega without friction; METHODS 3.2), where ``omega^2`` is the
-        leading eigenvalue of ``Hess V/m`` in size, by a power iteration on differences of gradients.
+        ``h/10``, where a step of h is the longest before the method first loses stability on ``q'' + gamma q' + omega^2 q = 0`` (gamma/m,
+        the least of the modes; for a gradient flow on ``q' = -omega^2 q``), and ``omega^2`` is the leading eigenvalue of ``Hess V/m`` in
+        size, by a power iteration on Hessian-vector products. Strang's limit is ``(omega h)^2 = 2 gamma h coth(gamma h/2)`` (METHODS 3.2).
+        A method that is stable up to ``h omega = 12`` gets a tenth of that.
 
     Raises
     ------
     ArgumentError
-        Not a heavy ball, another method, or no curvature at x0.
+        Another system, a method that chooses its steps or is unstable however short they are, or no curvature at x0.
     """
-    if not isinstance(system, HeavyBall) or method != "strang":
-        raise ArgumentError(f"suggest_step knows the limit of 'strang' on a HeavyBall, not of {method!r} on {system!r}")
+    chosen = resolve(method)
+    if not isinstance(system, HeavyBall | GradientFlow):
+        raise ArgumentError(f"suggest_step knows limits on a HeavyBall or a GradientFlow, not on {system!r}")
+    check_fit(chosen, system)
+    if not chosen.fixed:
+        raise ArgumentError(f"method '{chosen.name}' chooses its steps: there is none to suggest")
     curvature = _curvature_at(system, x0)
     if not curvature > 0:
         raise ArgumentError("V has no curvature at x0: no step can be suggested from there")
-    damped = min(float(law.rate(1.0)) for law in system.laws.values()) / float(np.min(system.mass))
-    return 0.1 * _limit(np.sqrt(curvature), damped)
+    key: Any = chosen
+    if isinstance(system, GradientFlow):
+        rate, damped = curvature, 0.0
+        limit = largest_step(key, None)
+    else:
+        rate, damped = curvature**0.5, min(float(law.rate(1.0)) for law in system.laws.values()) / float(np.min(system.mass))
+        limit = largest_step(key, damped / rate)
+    if limit == 0:
+        raise ArgumentError(f"method '{chosen.name}' is unstable there, with gamma = {damped:g}, however short the step: use 'strang'")
+    return 0.1 * (SCAN[-1] if np.isinf(limit) else limit) / rate
 
 
-def _curvature_at(system: HeavyBall, x0: Any) -> float:
+def _curvature_at(system: Any, x0: Any) -> float:
     """Return the leading eigenvalue of Hess V/m at x0; a network's module is left as it was."""
     vectors, x = vectors_of(x0)
     check_shape(system, x)
@@ -63,46 +81,15 @@ def _curvature_at(system: HeavyBall, x0: Any) -> float:
             network.load(parameters)
 
 
-def strang_limit(step: float, friction: float, mass: float = 1.0) -> float:
-    """Return the curvature of V up to which a step of Strang's splitting is stable: ``2 gamma coth(gamma h/2m)/h``; 4m/h^2 at gamma = 0.
-
-    Parameters
-    ----------
-    step, friction, mass : float
-        h, gamma and m of a heavy ball.
-    """
-    return 4 * mass / step**2 * _damped(friction / mass * step)
-
-
-def _damped(z: float) -> float:
-    """Return (z/2) coth(z/2)."""
-    return float(z / 2 / np.tanh(z / 2)) if z > 2e-8 else 1.0
-
-
-def _limit(omega: float, gamma: float) -> float:
-    """Return the h with (omega h)^2 = 2 gamma h coth(gamma h/2)."""
-    h = 2 / omega
-    for _ in range(100):
-        h_new = np.sqrt(4 * _damped(gamma * h)) / omega
-        if abs(h_new - h) <= 1e-12 * h:
-            break
-        h = h_new
-    return float(h)
-
-
 def _leading_curvature(motion: Any, q: Any) -> float:
-    vectors = motion.vectors
-    rng = np.random.default_rng(0)
-    base = vectors.clone(motion.gradient(q)[1])
-    direction = vectors.clone(q)
-    direction[:] = vectors.coefficient(rng.standard_normal(len(q)))
+    numpy = motion.vectors.numpy
+    inverse_mass = 1.0 if not motion.has_split else numpy(motion.inverse_mass) if np.ndim(motion.inverse_mass) else motion.inverse_mass
+    direction = np.random.default_rng(0).standard_normal(len(q)).astype(numpy(q).dtype)
     curvature = 0.0
     for _ in range(_ITERATIONS):
-        direction = direction / vectors.dot(direction, direction) ** 0.5
-        difference = vectors.eps ** (1 / 3) * max(1.0, float(vectors.dot(q, q)) ** 0.5)
-        shifted = motion.gradient(q + difference * direction)[1]
-        image = (shifted - base) / difference * motion.inverse_mass
-        previous, curvature = curvature, float(vectors.dot(image, image)) ** 0.5
+        direction = direction / np.linalg.norm(direction)
+        image = np.asarray(motion.hvp(q, direction)) * inverse_mass
+        previous, curvature = curvature, float(np.linalg.norm(image))
         if curvature == 0.0 or abs(curvature - previous) <= 1e-3 * curvature:
             break
         direction = image

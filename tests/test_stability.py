@@ -72,7 +72,41 @@ def test_the_weakest_friction_counts():
 def test_what_is_refused():
     with pytest.raises(ArgumentError, match="no curvature at x0"):
         suggest_step(HeavyBall(lambda q: q.sum(-1)), at_rest([1.0]))
-    with pytest.raises(ArgumentError, match="suggest_step knows the limit of 'strang' on a HeavyBall"):
+    with pytest.raises(ArgumentError, match="'strang' needs positions and momenta"):
         suggest_step(GradientFlow(Quadratic([1.0])), [1.0])
-    with pytest.raises(ArgumentError, match="not of 'rk4'"):
-        suggest_step(HeavyBall(Quadratic([1.0])), [1.0, 0.0], method="rk4")
+    with pytest.raises(ArgumentError, match="'RK45' chooses its steps"):
+        suggest_step(HeavyBall(Quadratic([1.0])), [1.0, 0.0], method="RK45")
+    with pytest.raises(ArgumentError, match="'explicit-euler' is unstable there, with gamma = 0, however short"):
+        suggest_step(HeavyBall(Quadratic([1.0])), [1.0, 0.0], method="explicit-euler")
+    with pytest.raises(ArgumentError, match="not on <function"):
+        suggest_step(lambda t, x: x, [1.0, 0.0])
+
+
+@pytest.mark.filterwarnings("ignore::phdyn.StabilityWarning")
+@pytest.mark.parametrize("name", ["conformal-euler", "sgd", "yoshida-4", "blanes-moan-6", "rk4", "gauss-4"])
+@pytest.mark.parametrize("friction", [0.3, 4.0])
+def test_ten_times_the_step_is_the_limit_of_any_method(name, friction):
+    """By a run at 0.98 and at 1.03 times the limit."""
+    system, x0 = HeavyBall(Quadratic([1.0, 25.0]), friction=friction), at_rest([0.3, 0.1])
+    h = 10 * suggest_step(system, x0, name)
+
+    def size(step):
+        sol = simulate(system, (0, 400 * step), x0, method=name, step=step, monitor=None)
+        return np.abs(sol.y[:, -1]).max() if sol.success else np.inf
+
+    assert size(0.98 * h) < 1
+    if name == "gauss-4":  # Lawson's form: the limit is that of the solve, or of what was looked at
+        return
+    assert size(1.03 * h) > 10
+
+
+def test_explicit_euler_lives_on_friction():
+    ball = HeavyBall(Quadratic([1.0, 25.0]), friction=0.3)
+    np.testing.assert_allclose(suggest_step(ball, at_rest([0.3, 0.1]), "explicit-euler"), 0.1 * 0.3 / 25, rtol=2e-3)
+
+
+def test_gradient_flows_too():
+    flow = GradientFlow(Quadratic([1.0, 25.0]))
+    np.testing.assert_allclose(suggest_step(flow, [1.0, 1.0], "explicit-euler"), 0.1 * 2 / 25, rtol=2e-3)
+    np.testing.assert_allclose(suggest_step(flow, [1.0, 1.0], "rk4"), 0.1 * 2.785 / 25, rtol=2e-3)
+    np.testing.assert_allclose(suggest_step(flow, [1.0, 1.0], "implicit-euler"), 0.1 * 12 / 25, rtol=2e-3)

@@ -12,12 +12,13 @@ from matplotlib import pyplot as plt
 import phdyn
 from phdyn import plots, runs
 from phdyn.methods import ButcherTableau, Splitting, get
+from phdyn.methods.oscillator import boundary, radius
 from phdyn.studies import discretizations as study
 from phdyn.studies.compare import compare, gradients_at
 from phdyn.studies.discretizations import config as configuration
 from phdyn.studies.discretizations.modified import slopes
 from phdyn.studies.discretizations.precision import envelope, settings_of
-from phdyn.studies.discretizations.stability import boundary, largest_steps, radius
+from phdyn.studies.discretizations.stability import largest_steps
 from phdyn.studies.single import Friction, Landscape, Network, System
 from phdyn.tables import Row, Table
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from phdyn.methods.catalogue import resolve
-from phdyn.studies.discretizations.one_step import FloatArray, OneStep
+from phdyn.methods.one_step import FloatArray, OneStep
 from phdyn.systems import HeavyBall
 from phdyn.tables import Table
 
