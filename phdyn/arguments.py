@@ -383,6 +383,23 @@ def _check_laws(system: Any, t0: float, method: Method, control: Control) -> Non
         warning = check_stability(method, max(constant, default=0.0) / float(np.min(system.mass)), control.step)
         if warning:
             warnings.warn(warning, StabilityWarning, stacklevel=4)
+        _check_stages(method, system, t0, control.step)
+
+
+def _check_stages(method: Splitting, system: HeavyBall, t0: float, step: float) -> None:
+    """Check that friction is defined where a method's first stages leave the span."""
+    earliest = method.stage_times[0]
+    if earliest >= 0:
+        return
+    for law in system.laws.values():
+        try:
+            rate = np.max(entered(law, t0).rate(t0 + earliest * step))
+        except ArgumentError as error:
+            when = f"{-earliest:.2f} steps before the start of a step, at t = {t0 + earliest * step:.3g}"
+            reach = f"method '{method.name}' has a stage {when}"
+            raise ArgumentError(f"{reach}: {error}; or take 'strang' or 'blanes-moan-4', whose stages stay inside") from error
+        if not np.isfinite(rate):
+            raise ArgumentError(f"friction is {rate} at t = {t0 + earliest * step:.3g}, where method '{method.name}' has a stage")
 
 
 def _check_record(record: str, monitor: Any, t_eval: Any, control: Control, t0: float, t_end: float, x: Any, dtype: Any) -> None:

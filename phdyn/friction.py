@@ -18,6 +18,8 @@ import torch
 from phdyn.actions import RebaseGoal
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.events import Event, check_event
+from phdyn.potentials import hvp
+from phdyn.potentials.products import position
 from phdyn.transitions import Transition
 from phdyn.typing import Coefficient, FrictionLaw
 
@@ -126,6 +128,42 @@ class NesterovFriction:
         law.since = t - self.restart
         return law
 
+    def start(self, potential: Any, q0: Any, t: float, *, mass: float = 1.0) -> Any:
+        """Return the state at a time t > 0 of a ball that is at rest at q0 at t = 0, by its series there.
+
+        Parameters
+        ----------
+        potential : Potential
+            V, with ``value_and_grad``.
+        q0 : (n,) array or tensor
+            Where it rests.
+        t : float
+            When the run is to start. Within a step from t = h friction changes by its own size: Strang keeps its order from there, methods
+            of higher order keep small errors but not their order; several steps later all do.
+        mass : float
+            m.
+
+        Returns
+        -------
+        (2n,) array or tensor
+            ``q0 + a t^2 + b t^4`` and ``m (2 a t + 4 b t^3)``, with ``rho = r/m``, ``a = -grad V/(2 m (1 + rho))`` and
+            ``b = -Hess V a/(4 m (3 + rho))``: errors of t^6 and t^5 (Su, Boyd & Candes 2016, section 3, have the first term). A gradient
+            and a Hessian-vector product.
+
+        Raises
+        ------
+        ArgumentError
+            A time <= 0, or a clock that restarts.
+        """
+        if not t > 0 or self.restart is not None:
+            raise ArgumentError(f"the series at t = 0 gives the state at a time > 0 of a clock that never restarts, not at {t:g}")
+        q = position(q0)
+        rho = self.r / mass
+        a = -potential.value_and_grad(q)[1] / (2 * mass * (1 + rho))
+        b = -hvp(potential, q, a) / (4 * mass * (3 + rho))
+        join: Any = torch.cat if isinstance(q, torch.Tensor) else np.concatenate
+        return join([q + t**2 * (a + t**2 * b), 2 * mass * t * (a + 2 * t**2 * b)])
+
     def rate(self, t: float) -> float:
         """Return r/t.
 
@@ -135,7 +173,10 @@ class NesterovFriction:
             At t <= 0.
         """
         if t <= self.since:
-            raise ArgumentError(f"friction r/t is singular at t = {t:g}: start the span at a time > 0")
+            raise ArgumentError(
+                f"friction r/t is singular at t = {t:g}: start the span at a time > 0; from rest, NesterovFriction(r).start(V, q0, t)"
+                " is the state at t"
+            )
         return self.r / (t - self.since)
 
     def integral(self, t0: float, t1: float) -> float:

@@ -102,6 +102,15 @@ class Splitting:
         return len(self.sequences()[1]) if self.first == "kick" else len(self.sequences()[0]) + 1
 
     @property
+    def stage_times(self) -> tuple[float, float]:
+        """Earliest and latest time of a stage, as fractions of the step: friction and input are evaluated there.
+
+        Outside [0, 1] they leave the step: by negative drifts at its ends. What is not defined there (r/t near t = 0) is then refused.
+        """
+        times = np.cumsum([0.0, *self.sequences()[1]])
+        return round(float(times.min()), 12), round(float(times.max()), 12)
+
+    @property
     def negative_drift(self) -> float:
         """Sum of the negative drifts, as a positive number: how long a step runs friction backwards, in steps."""
         return -sum(a for a in self.sequences()[1] if a < 0)

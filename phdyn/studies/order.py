@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +12,7 @@ from phdyn.friction import ScheduledFriction
 from phdyn.methods.catalogue import resolve
 from phdyn.simulate import simulate
 from phdyn.systems import HeavyBall
-from phdyn.typing import Method
+from phdyn.typing import FrictionLaw, Method
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -32,7 +31,7 @@ _SLOW = 1e-2
 """Error below which three slopes that agree are believed, above the window too."""
 
 
-def measure_order(method: Any, *, friction: float = 0.3) -> float:
+def measure_order(method: Any, *, friction: float | FrictionLaw = 0.3) -> float:
     """Measure the order of a method: the slope of its error in the step, on a problem that hides nothing.
 
     Two coupled pendulums, a force ``0.4 cos 1.3 t`` on the first, friction ``gamma(t) = friction (1 + sin(2t)/2)``, until t = 1.5:
@@ -44,8 +43,8 @@ def measure_order(method: Any, *, friction: float = 0.3) -> float:
     method : str or Method
         Any method of fixed steps; of the adaptive ones the explicit Runge-Kutta pairs, which are held to fixed steps by ``first_step =
         max_step`` and loose tolerances.
-    friction : float
-        Mean friction, at least 0.
+    friction : float or law
+        Mean friction, at least 0; or a law of your own instead, from t = 2 on: ``NesterovFriction()`` is 3/t.
 
     Returns
     -------
@@ -61,17 +60,18 @@ def measure_order(method: Any, *, friction: float = 0.3) -> float:
         negative or not finite.
     """
     chosen = resolve(method)
-    if not 0 <= friction < float("inf"):
-        raise ArgumentError(f"friction is {friction}: a finite rate >= 0 is needed")
+    if not hasattr(friction, "rate") and not 0 <= friction < float("inf"):
+        raise ArgumentError(f"friction is {friction}: a finite rate >= 0, or a law, is needed")
     if getattr(chosen, "dense_jacobian", False):
         raise ArgumentError(
             f"method '{chosen.name}' adapts its order, or an inner tolerance, with its step: it has none at fixed steps; compare rtols"
         )
-    system, reference = _problem(friction), _reference(friction)
+    start, law = (2.0, friction) if hasattr(friction, "rate") else (0.0, _mean(float(friction)))
+    system, reference = _problem(law), _reference(friction, law, start)
     errors: dict[int, float] = {}
     slopes = [float("nan")]
     for number in _NUMBERS:
-        errors[number] = error = _error(chosen, system, number, reference)
+        errors[number] = error = _error(chosen, system, number, reference, start)
         if error < WINDOW[0]:
             break
         double = errors.get(number // 2, float("nan")) if number % 2 == 0 else float("nan")
@@ -83,14 +83,14 @@ def measure_order(method: Any, *, friction: float = 0.3) -> float:
     return within[-1] if within else float("nan")
 
 
-def _error(method: Method, system: HeavyBall, number: int, reference: FloatArray) -> float:
+def _error(method: Method, system: HeavyBall, number: int, reference: FloatArray, start: float) -> float:
     """Return the largest error of the state at the end after a number of steps; nan where they are too coarse for the method."""
     step = _SPAN / number
     options: dict[str, Any] = {"step": step} if method.fixed else {"first_step": step, "max_step": step, "rtol": 1e6, "atol": 1e6}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StabilityWarning)
         try:
-            end = simulate(system, (0.0, _SPAN), list(_START), method=method, record="ends", monitor=None, **options)
+            end = simulate(system, (start, start + _SPAN), list(_START), method=method, record="ends", monitor=None, **options)
         except ArgumentError:  # the step is beyond the method's stability
             return float("nan")
     return float(np.abs(end.y[:, -1] - reference).max()) if end.success else float("nan")
@@ -109,8 +109,8 @@ class _Pendulums:
         return self.value(q), np.sin(q) + np.stack([pull, -pull], axis=-1)
 
 
-def _problem(friction: float) -> HeavyBall:
-    strength, frequency = _FORCE
+def _mean(friction: float) -> ScheduledFriction:
+    """Return a law that swings about a mean."""
 
     def rate(t: float) -> float:
         return friction * (1 + 0.5 * float(np.sin(2 * t)))
@@ -118,22 +118,35 @@ def _problem(friction: float) -> HeavyBall:
     def integral(t0: float, t1: float) -> float:
         return friction * (t1 - t0 - 0.25 * float(np.cos(2 * t1) - np.cos(2 * t0)))
 
+    return ScheduledFriction(rate, integral)
+
+
+def _problem(law: Any) -> HeavyBall:
+    strength, frequency = _FORCE
+
     def force(t: float, q: Any) -> Any:  # noqa: ARG001 (an input's signature)
         return np.array([strength * np.cos(frequency * t), 0.0])
 
-    return HeavyBall(_Pendulums(), friction=ScheduledFriction(rate, integral), u=force)
+    return HeavyBall(_Pendulums(), friction=law, u=force)
 
 
-@lru_cache(maxsize=16)
-def _reference(friction: float) -> FloatArray:
+_known: dict[float, FloatArray] = {}
+"""References of mean frictions."""
+
+
+def _reference(friction: Any, law: Any, start: float) -> FloatArray:
     """Return the state at the end by scipy alone, from the equations written out once more."""
+    if friction in _known:
+        return _known[friction]
     from scipy.integrate import solve_ivp
 
     def fun(t: float, x: FloatArray) -> list[float]:
         q1, q2, p1, p2 = x
-        gamma = friction * (1 + 0.5 * np.sin(2 * t))
+        gamma = law.rate(t) if start else friction * (1 + 0.5 * np.sin(2 * t))
         pull, push = _COUPLING * (q1 - q2), _FORCE[0] * np.cos(_FORCE[1] * t)
         return [p1, p2, -np.sin(q1) - pull - gamma * p1 + push, -np.sin(q2) + pull - gamma * p2]
 
-    end = solve_ivp(fun, (0.0, _SPAN), _START, method="DOP853", rtol=1e-13, atol=1e-15)
-    return np.array(end.y[:, -1])
+    end = np.array(solve_ivp(fun, (start, start + _SPAN), _START, method="DOP853", rtol=1e-13, atol=1e-15).y[:, -1])
+    if not start:
+        _known[friction] = end
+    return end

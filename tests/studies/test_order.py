@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import phdyn
 from phdyn import methods, studies
 from phdyn.errors import ArgumentError
 from phdyn.methods import ButcherTableau, Splitting
@@ -14,6 +15,12 @@ FIXED = [name for name in methods.names() if methods.get(name).fixed]
 @pytest.mark.parametrize("name", FIXED)
 def test_declared_is_measured(name, friction):
     assert studies.measure_order(name, friction=friction) == pytest.approx(methods.get(name).order, abs=0.1)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_declared_is_measured_under_nesterovs_friction(name):
+    """3/t from t = 2 on, with the same force."""
+    assert studies.measure_order(name, friction=phdyn.NesterovFriction()) == pytest.approx(methods.get(name).order, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["RK45", "DOP853", "dopri5", "dopri8"])
