@@ -94,6 +94,23 @@ def test_defects_are_those_of_the_literature():
     assert cells["rk4", 0.2].flow == pytest.approx(np.exp(-0.06))
 
 
+def test_a_step_that_depends_on_the_state_is_not_conformally_symplectic():
+    """Why splittings keep fixed steps (docs/methods.md): Strang with h(q) = 0.2/(1 + |q|^2), friction 0.3."""
+    from phdyn.methods.one_step import OneStep
+    from phdyn.studies.discretizations.symplecticity import HenonHeiles, derivative
+
+    step = OneStep(get("strang"), phdyn.HeavyBall(HenonHeiles(), friction=0.3), 4)
+    form = np.block([[np.zeros((2, 2)), np.eye(2)], [-np.eye(2), np.zeros((2, 2))]])
+
+    def defect(length):
+        matrix = derivative(lambda x: step(x, length(x)), np.array([0.3, 0.2, 0.1, -0.2]))
+        pulled = matrix.T @ form @ matrix
+        return np.abs(pulled - np.sum(form * pulled) / 4 * form).max()
+
+    assert defect(lambda x: 0.2) < 1e-13
+    assert 1e-3 < defect(lambda x: 0.2 / (1 + x[:2] @ x[:2])) < 1e-1
+
+
 # --- (e) stability --------------------------------------------------------------------------------------------------------------------
 TABLE = {  # METHODS 3.2: the first step that is unstable
     "strang": (2.00, 2.08, 2.57, 3.18, 4.47, 6.32, 7.75, 10.0),

@@ -73,10 +73,13 @@ class Orders:
         Methods that have an order at fixed steps.
     frictions : list of float
         Mean frictions.
+    nesterov : bool
+        Whether under friction 3/t too.
     """
 
     methods: tuple[str, ...] = (*_EXPLICIT, *_IMPLICIT, "RK45", "DOP853", "dopri5", "dopri8")
     frictions: tuple[float, ...] = (0.0, 0.3)
+    nesterov: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from phdyn import runs
 from phdyn.errors import ArgumentError
+from phdyn.friction import NesterovFriction
 from phdyn.methods.catalogue import get
 from phdyn.studies.discretizations import precision
-from phdyn.studies.discretizations.config import Config, check
+from phdyn.studies.discretizations.config import Config, Orders, check
 from phdyn.studies.discretizations.figures import SOLUTIONS, draw
 from phdyn.studies.discretizations.long_run import DONE, LongRun, long_run
 from phdyn.studies.discretizations.modified import modified
@@ -126,7 +127,8 @@ def _jobs(config: Config) -> list[Job]:
         jobs += [Job("stability", largest_steps, (get(name), part.damped)) for name in part.methods]
         jobs += [Job("stability_maps", stability_map, (get(name), steps, frictions)) for name in part.mapped]
     if config.orders is not None:
-        jobs += [Job("orders", _order, (get(name), friction)) for name in config.orders.methods for friction in config.orders.frictions]
+        laws = _laws(config.orders).values()
+        jobs += [Job("orders", _order, (get(name), friction)) for name in config.orders.methods for friction in laws]
     if config.structure is not None:
         part_d = config.structure
         jobs += [Job("symplecticity", _symplecticity, (get(name), part_d.steps, part_d.friction)) for name in part_d.methods]
@@ -135,7 +137,13 @@ def _jobs(config: Config) -> list[Job]:
     return jobs
 
 
-def _order(method: Any, friction: float) -> float:
+def _laws(part: Orders) -> dict[str, Any]:
+    """Return the frictions under which orders are measured, by what their columns are called."""
+    laws: dict[str, Any] = {f"friction {friction:g}": friction for friction in part.frictions}
+    return laws | ({"friction 3/t": NesterovFriction()} if part.nesterov else {})
+
+
+def _order(method: Any, friction: Any) -> float:
     return measure_order(method, friction=friction)
 
 
@@ -183,9 +191,9 @@ def _tables(config: Config, found: dict[str, list[Any]]) -> dict[str, Table]:
 
 def _orders(config: Config, measured: list[float]) -> Table:
     part: Any = config.orders
-    names, frictions = part.methods, part.frictions
-    slopes = np.array(measured).reshape(len(names), len(frictions))
-    columns = {f"friction {friction:g}": slopes[:, k] for k, friction in enumerate(frictions)}
+    names, laws = part.methods, _laws(part)
+    slopes = np.array(measured).reshape(len(names), len(laws))
+    columns = {name: slopes[:, k] for k, name in enumerate(laws)}
     return Table({"method": list(names), "declared": [get(name).order for name in names], **columns})
 
 
