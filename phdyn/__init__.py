@@ -20,6 +20,7 @@ from phdyn.errors import (
 )
 from phdyn.events import LossGoal
 from phdyn.friction import ConstantFriction, NesterovFriction, ScheduledFriction, SwitchedFriction
+from phdyn.kinetic import RelativisticKinetic
 from phdyn.potentials import NetworkLoss
 from phdyn.recording import Every
 from phdyn.simulate import simulate
@@ -53,6 +54,7 @@ __all__ = [
     "OverruledWarning",
     "PhdynError",
     "PortHamiltonianSystem",
+    "RelativisticKinetic",
     "Sampled",
     "ScheduledFriction",
     "Solution",

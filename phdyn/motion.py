@@ -103,6 +103,8 @@ class Motion:
     """Whether there is an account to keep (not for a plain ``fun``)."""
     has_split = False
     """Whether H = T(p) + V(q) with x = (q, p)."""
+    quadratic = False
+    """Whether it has, and T = p.p/2m."""
     quickness: float = 0.0
     """Largest speed at kinetic energy 1: the square root of 2/m."""
     free_powers = False
@@ -408,8 +410,7 @@ class Motion:
 class HeavyBallMotion(Motion):
     """q' = p/m, p' = -grad V - gamma p/m + u."""
 
-    has_split = True
-    free_powers = True
+    has_split = quadratic = free_powers = True
 
     def __init__(self, system: HeavyBall, vectors: Vectors, size: int, *, tensors: bool, batch: int | None = None) -> None:
         super().__init__(system, vectors, size, tensors=tensors, batch=batch)
@@ -537,6 +538,57 @@ class HeavyBallMotion(Motion):
         _check_input(self.input, t, positions if self.ids is None else positions[0], self.dim)
 
 
+class RelativisticMotion(HeavyBallMotion):
+    """q' = v(p), p' = -grad V - gamma p/m, of one trajectory."""
+
+    quadratic = free_powers = False
+
+    def __init__(self, system: HeavyBall, vectors: Vectors, size: int, *, tensors: bool) -> None:
+        super().__init__(system, vectors, size, tensors=tensors)
+        self.shape: Any = system.kinetic
+
+    def _velocity(self, p: Array) -> Array:
+        return self.shape.speed_over_momentum(float(self.vectors.dot(p, p)), self.drift_mass) * p
+
+    def drift(self, t: float, h: float, q: Array, p: Array) -> float:
+        """Apply the exact damped drift to q and p; return the work of friction."""
+        vectors = self.vectors
+        decay, along, lost = self.shape.drift(float(vectors.dot(p, p)), self.drift_mass, self.law, t, h)
+        vectors.axpy(along, p, q)
+        vectors.scale(decay, p)
+        return float(lost)
+
+    def kinetic(self, x: Array) -> Any:
+        """Return T of |p|^2."""
+        p = x[self.dim :]
+        return float(self.shape.energy(float(self.vectors.dot(p, p)), self.drift_mass))
+
+    def climb(self, t: Any, x: Array, g: Array) -> Any:
+        """Return dV/dt = grad V . v."""
+        p, dot = x[self.dim :], self.vectors.dot
+        return self.shape.speed_over_momentum(float(dot(p, p)), self.drift_mass) * dot(g, p)
+
+    def acceleration(self, t: Any, x: Array, g: Array) -> Array:
+        """Return q'' at a state: ``v' = (s p' - s^3 (p.p') p/c^2)``, s = v/p."""
+        p, dot = x[self.dim :], self.vectors.dot
+        s = self.shape.speed_over_momentum(float(dot(p, p)), self.drift_mass)
+        push = -g - self.rate(t) * (p * self.inverse_mass)
+        return s * push - (s**3 * float(dot(p, push)) / self.shape.c**2) * p
+
+    def combine(self, t: Any, x: Array, g: Array, out: Array) -> Array:
+        """Write (v, -grad V - gamma p/m) into out."""
+        n = self.dim
+        out[:n] = self._velocity(x[n:])
+        out[n:] = -g
+        out[n:] -= self.rate(t) * (x[n:] * self.inverse_mass)
+        return out
+
+    def powers(self, t: Any, x: Array, g: Array | None = None) -> tuple[Any, Any]:
+        """Return (gamma/m) p.v, and 0; no gradient is needed."""
+        p = x[self.dim :]
+        return float(self.law.rate(t)) / self.drift_mass * float(self.vectors.dot(self._velocity(p), p)), 0.0
+
+
 class GradientFlowMotion(Motion):
     """q' = -grad V."""
 
@@ -646,7 +698,8 @@ class PlainMotion(Motion):
 
 def supports_rows(system: Any) -> bool:
     """Say whether a batch of a system steps all rows at once: a HeavyBall or GradientFlow whose potential is no network's loss."""
-    return isinstance(system, (HeavyBall, GradientFlow)) and not isinstance(system.potential, NetworkLoss)
+    plain = isinstance(system, (HeavyBall, GradientFlow)) and not isinstance(system.potential, NetworkLoss)
+    return plain and getattr(system, "kinetic", None) is None
 
 
 def bind(
@@ -668,6 +721,8 @@ def bind(
         for motion in family.values():
             motion.join(family)
         return family[system.initial]
+    if isinstance(system, HeavyBall) and system.kinetic is not None and batch is None:
+        return RelativisticMotion(system, vectors, size, tensors=tensors)
     if isinstance(system, HeavyBall):
         return HeavyBallMotion(system, vectors, size, tensors=tensors, batch=batch)
     if isinstance(system, GradientFlow):

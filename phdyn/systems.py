@@ -14,6 +14,7 @@ import torch
 
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import SwitchedFriction, as_friction
+from phdyn.kinetic import RelativisticKinetic
 from phdyn.potentials import as_potential
 from phdyn.potentials.products import direction, position
 from phdyn.transitions import Transition
@@ -23,7 +24,8 @@ from phdyn.typing import FrictionLaw, Potential
 class HeavyBall:
     """The heavy ball with friction: q' = p/m, p' = -grad V(q) - gamma p/m + u.
 
-    Its energy H = p.p/2m + V(q) obeys dH/dt = -gamma |p|^2/m^2 + (p/m).u.
+    Its energy H = p.p/2m + V(q) obeys dH/dt = -gamma |p|^2/m^2 + (p/m).u. With another kinetic energy T(p) the velocity is v = dT/dp,
+    friction still acts on the momentum, ``p' = -grad V - gamma p/m``, and dH/dt = -(gamma/m) p.v: the flow stays conformally symplectic.
 
     Parameters
     ----------
@@ -33,13 +35,15 @@ class HeavyBall:
         Inertia; per parameter if an array (the flow is then not conformally symplectic: friction is gamma p/m).
     friction : float, (batch,) floats, law, or SwitchedFriction
         gamma >= 0 (1/time at mass 1).
+    kinetic : RelativisticKinetic, optional
+        T instead of p.p/2m; of one mass, without an input.
     u : callable, Steps or Sampled, optional
         Force ``u(t, q) -> (n,)`` through the port; NumPy.
 
     Raises
     ------
     ArgumentError
-        A mass that is not positive and finite, a negative friction.
+        A mass that is not positive and finite, a negative friction; a kinetic energy with masses or an input.
     """
 
     def __init__(
@@ -48,10 +52,12 @@ class HeavyBall:
         *,
         mass: Any = 1.0,
         friction: Any = 0.0,
+        kinetic: RelativisticKinetic | None = None,
         u: Any = None,
     ) -> None:
         self.potential: Any = as_potential(potential)
         self.mass = _checked_mass(mass)
+        self.kinetic = _checked_kinetic(kinetic, self.mass, u)
         self.friction = friction if isinstance(friction, SwitchedFriction) else as_friction(friction)
         self.u = _checked_input(u)
 
@@ -70,6 +76,8 @@ class HeavyBall:
         x = _in_kind(x)
         n = x.shape[-1] // 2
         p = x[..., n:]
+        if self.kinetic is not None:
+            return self.kinetic.energy((p * p).sum(-1), self.mass) + height(self.potential, x[..., :n])
         return (p * p / _like(2 * self.mass, x)).sum(-1) + height(self.potential, x[..., :n])
 
     def __repr__(self) -> str:
@@ -292,6 +300,16 @@ def _checked_mass(mass: Any) -> Any:
     if array.ndim > 1 or not (np.isfinite(array).all() and (array > 0).all()):
         raise ArgumentError(f"mass is {mass}: positive finite numbers are needed, one or one a parameter")
     return float(array) if array.ndim == 0 else array
+
+
+def _checked_kinetic(kinetic: Any, mass: Any, u: Any) -> RelativisticKinetic | None:
+    if kinetic is None:
+        return None
+    if not isinstance(kinetic, RelativisticKinetic):
+        raise ArgumentTypeError(f"kinetic is a RelativisticKinetic, not {kinetic!r}: left out, T is p.p/2m")
+    if np.ndim(mass) or u is not None:
+        raise ArgumentError(f"with {kinetic} a heavy ball has one mass and no input: write it as a PortHamiltonianSystem instead")
+    return kinetic
 
 
 def _checked_input(u: Any) -> Any:

@@ -25,7 +25,7 @@ LAYERS = (
     ("events",),
     ("transitions",),
     ("friction",),
-    ("automaton", "row_friction"),
+    ("automaton", "kinetic", "row_friction"),
     ("systems",),
     ("rules",),
     ("motion",),

@@ -189,7 +189,8 @@ def table(system: Any = None, *, recommended: bool = False) -> Table:
 
 def takes(method: Method, system: Any) -> bool:
     """Say whether a method can move a system; one that a rule of iterates brakes is moved by the methods that apply this rule alone."""
-    return method.fits(system) and getattr(system, "braking_rule", "") in ("", getattr(method, "braking_rule", ""))
+    moves = getattr(system, "kinetic", None) is None or getattr(method, "any_kinetic", False)
+    return method.fits(system) and moves and getattr(system, "braking_rule", "") in ("", getattr(method, "braking_rule", ""))
 
 
 def check_fit(method: Method, system: Any) -> None:
@@ -200,6 +201,9 @@ def check_fit(method: Method, system: Any) -> None:
     fitting = ", ".join(m.name for m in _catalogue.values() if takes(m, system))
     if getattr(system, "braking_rule", ""):
         raise ArgumentError(f"method '{method.name}' does not apply the rule that brakes {system!r}; it takes {fitting}")
+    if getattr(system, "kinetic", None) is not None and method.fits(system):
+        reason = "has its order for T = p.p/2m alone" if getattr(method, "requires_quadratic_kinetic", False) else "moves T = p.p/2m alone"
+        raise ArgumentError(f"method '{method.name}' {reason}; with {system.kinetic} take {fitting}")
     if hasattr(method, "systems"):
         raise ArgumentError(f"method '{method.name}' moves phdyn.{method.systems}, not a {kind}, which takes {fitting}")
     energetic = "an energy (HeavyBall, GradientFlow, PortHamiltonianSystem)"

@@ -66,6 +66,7 @@ class ButcherTableau:
     kind: str = "order"
     family: str = "runge-kutta"
     fixed: bool = True
+    any_kinetic: bool = True
 
     def __post_init__(self) -> None:
         s = len(self.weights)

@@ -48,6 +48,7 @@ class ScipyAdaptive:
     kind: str = "tolerance"
     family: str = "adaptive"
     fixed: bool = False
+    any_kinetic: bool = True
     double_only: bool = True
     solver: str = ""
 

@@ -97,6 +97,11 @@ class Splitting:
         return kicks, drifts
 
     @property
+    def any_kinetic(self) -> bool:
+        """Whether the order holds for other kinetic energies than p.p/2m."""
+        return not self.requires_quadratic_kinetic
+
+    @property
     def stages(self) -> int:
         """Gradients a step."""
         return len(self.sequences()[1]) if self.first == "kick" else len(self.sequences()[0]) + 1
@@ -142,11 +147,11 @@ class SplittingStepper:
         self.method, self.motion = method, motion
         self.x, self.q, self.p = x, x[: motion.dim], x[motion.dim :]
         self.kicks, self.drifts = _begun_with_kick(method)
-        self.one_stage = method.first == "kick" and len(self.drifts) == 1
+        self.one_stage = method.first == "kick" and len(self.drifts) == 1 and motion.quadratic
         vectors = motion.vectors
         self.kicked: Array | None = None
         self.alarm: Any = _ALARM * (abs(start.V) + start.T if motion.calm is None else motion.calm)
-        if len(self.drifts) == 1 and not keep_start:
+        if len(self.drifts) == 1 and not keep_start and motion.quadratic:
             self.kicked = vectors.empty(motion.dim, x)
         else:
             self._keep_starts()
@@ -181,9 +186,17 @@ class SplittingStepper:
         self.planned = (h, float("nan") if self.steady else t)
 
     def _coefficients(self, motion: Any, t: Any, h: Any) -> list[tuple[Any, Coefficient, Coefficient, Coefficient, Any]]:
-        """Return kick (None: there is none), decay, drift, the weight of the work lost, and the time, of each stage."""
-        plan, offset = [], 0.0
+        """Return kick (None: there is none), decay, drift, the weight of the work lost, and the time, of each stage.
+
+        Where the drift depends on |p| (T is not p.p/2m) decay is None, and drift its length in time.
+        """
+        plan: list[Any] = []
+        offset = 0.0
         for b, a in zip(self.kicks, self.drifts, strict=False):
+            if not motion.quadratic:
+                plan.append((-b * h if b else None, None, a * h, None, offset))
+                offset = offset + a * h
+                continue
             decay, drift, lost = motion.damping(t + offset, a * h)
             plan.append((-b * h if b else None, decay, drift, lost * motion.inverse_mass / 2, offset))
             offset = offset + a * h
@@ -229,7 +242,7 @@ class SplittingStepper:
         """Advance from t to t1 and fill the step."""
         self._begin_step(t, t1, h)
         step, motion, vectors, kicked = self.step, self.motion, self.motion.vectors, self.kicked
-        axpy, dot, gradient = vectors.axpy, vectors.dot, motion.gradient
+        axpy, gradient, flow = vectors.axpy, motion.gradient, self._flow
         p, q, g = self.p, self.q, step.g1
         forced = motion.input is not None
         dissipated, supplied = 0.0, 0.0
@@ -240,11 +253,9 @@ class SplittingStepper:
                     supplied = supplied + kick(motion, t + offset, q, p, g, -b)
                 else:
                     axpy(b, g, p)
-            dissipated += lost * dot(p, p) if type(lost) is float else motion.weigh(lost, p)
             if kicked is not None:
                 kicked[:] = p
-            axpy(drift, p, q)
-            vectors.scale(decay, p)
+            dissipated += flow(t + offset, decay, drift, lost)
             height, g = gradient(q)
             if path_work is not None:
                 path_work.visit(t1 if k == len(self.plan) else t + self.plan[k][4], vectors.numpy(q), vectors.numpy(g))
@@ -259,6 +270,17 @@ class SplittingStepper:
             step.supplied = gauss_work(step)[1]
         if path_work is not None:
             step.along = path_work.work()
+
+    def _flow(self, t: Any, decay: Coefficient, drift: Coefficient, lost: Any) -> Any:
+        """Apply a damped drift; return the work of friction."""
+        motion, q, p = self.motion, self.q, self.p
+        if decay is None:
+            return motion.drift(t, drift, q, p)
+        vectors = motion.vectors
+        work = lost * vectors.dot(p, p) if type(lost) is float else motion.weigh(lost, p)
+        vectors.axpy(drift, p, q)
+        vectors.scale(decay, p)
+        return work
 
     def _begin_step(self, t: Any, t1: Any, h: Any) -> None:
         """Move what is known at the end of the last step to the start of this one, and keep what its start needs."""
@@ -285,7 +307,7 @@ class SplittingStepper:
         """Fill in the energies and slopes at the step's end."""
         step, motion, dot = self.step, self.motion, self.motion.vectors.dot
         w = motion.inverse_mass
-        if type(w) is float:
+        if type(w) is float and motion.quadratic:
             step.T1, step.d1 = 0.5 * w * dot(p, p), w * dot(g, p)
         else:
             step.T1, step.d1 = motion.kinetic(self.x), motion.climb(step.t1, self.x, g)

@@ -308,7 +308,7 @@ def hermite_path(motion: Motion, start: Knot, end: Knot) -> Callable[[Any], Arra
 
     The quintic matches position, velocity and acceleration: an error of O(h^6) in q, and of O(h^5) in p, which is its derivative.
     """
-    if motion.has_split:
+    if motion.quadratic:
         return _quintic_path(motion, start, end)
     return _cubic_path(motion, start, end)
 
@@ -392,11 +392,11 @@ def gauss_work(step: Step) -> tuple[Any, Any]:
     h = step.t1 - step.t0
     if motion.ids is not None:
         return _gauss_work_of_rows(step, motion, h)
-    if not motion.has_split:
+    if not motion.quadratic:
         powers = []
         for s in _GAUSS_NODES:
             x = step.at(float(s))
-            powers.append(motion.powers(step.t0 + h * s, x, motion.gradient(x)[1]))
+            powers.append(motion.powers(step.t0 + h * s, x, None if motion.has_split else motion.gradient(x)[1]))
         dissipated, supplied = h * (_GAUSS_WEIGHTS @ np.array(powers))
         return float(dissipated), float(supplied)
     start, end = step.start_view(), step.end_view()
@@ -453,10 +453,13 @@ def nudge(motion: Any, knot: Knot, dt: Any) -> tuple[Knot, Any, Any]:
     x = vectors.clone(knot.x)
     q, p = x[:n], x[n:]
     supplied = kick(motion, knot.t, q, p, knot.g, dt / 2)
-    damping = motion.damping(knot.t, dt)
-    dissipated = motion.weigh(damping.lost * motion.inverse_mass / 2, p)
-    vectors.axpy(damping.drift, p, q)
-    vectors.scale(damping.decay, p)
+    if motion.quadratic:
+        damping = motion.damping(knot.t, dt)
+        dissipated = motion.weigh(damping.lost * motion.inverse_mass / 2, p)
+        vectors.axpy(damping.drift, p, q)
+        vectors.scale(damping.decay, p)
+    else:
+        dissipated = motion.drift(knot.t, dt, q, p)
     height, g = motion.gradient(q)
     g = vectors.clone(g)
     supplied += kick(motion, knot.t + dt, q, p, g, dt / 2)

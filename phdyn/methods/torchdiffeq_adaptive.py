@@ -45,6 +45,7 @@ class TorchdiffeqAdaptive:
     kind: str = "tolerance"
     family: str = "adaptive"
     fixed: bool = False
+    any_kinetic: bool = True
     solver: str = ""
 
     def fits(self, system: Any) -> bool:
