@@ -30,7 +30,7 @@ IMPLICIT_DAMPING: Final = Splitting(
     2,
     (),
     (),
-    "Gronbech-Jensen & Farago 2013, Mol. Phys. 111, 983 (positions, without noise); Stoermer-Verlet for p' = -grad V - gamma p/m",
+    "Gronbech-Jensen & Farago 2013, Mol. Phys. 111, 983 (without the noise); Stoermer-Verlet for p' = -grad V - gamma p/m",
     damped_drift=midpoint,
 )
 """Half a kick with the friction of its end, a free drift, half a kick with the friction of its start: ``p = (p - h/2 grad V)/(1 + z/2),

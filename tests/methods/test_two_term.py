@@ -244,6 +244,9 @@ def test_implicit_damping_is_half_a_kick_with_the_friction_of_its_end_and_half_a
     momentum = half + h / 2 * (push(t0 + h, place) - rate * half)
     sol = trajectory("implicit-damping", system, HENON_START, h, 1, t0)
     np.testing.assert_allclose(sol.y[:, 1], [*place, *momentum], rtol=1e-13)
+    a, b = (1 - h / 2 * rate) / (1 + h / 2 * rate), 1 / (1 + h / 2 * rate)  # as Gronbech-Jensen and Farago write it
+    np.testing.assert_allclose(place, q + b * h / masses * (p + h / 2 * push(t0, q)), rtol=1e-13)
+    np.testing.assert_allclose(momentum, a * p + h / 2 * (a * push(t0, q) + push(t0 + h, place)), rtol=1e-13)
     np.testing.assert_allclose(sol.energy.dissipated[1], h * gamma(t0 + h / 2) * np.sum((half / masses) ** 2), rtol=1e-13)
 
 
