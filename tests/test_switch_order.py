@@ -15,7 +15,8 @@ from phdyn import methods
 EVERY = [m for m in map(methods.get, methods.names()) if m.fits(phdyn.HeavyBall(Bowl()))]
 IMPLICIT = [m for m in EVERY if hasattr(m, "max_iterations")]
 SLOW = [m for m in IMPLICIT if m.name not in ("gonzalez", "gauss-4")]  # the order of their events: test_known_faults.py
-WITH_ORDER = [m for m in EVERY if switch_order.has_order(m) and m not in SLOW]
+TWIN = [methods.get("polyak")]  # the map of "sgd", with another number for friction
+WITH_ORDER = [m for m in EVERY if switch_order.has_order(m) and m not in SLOW + TWIN]
 ADAPTIVE = [m for m in EVERY if not m.fixed]
 RTOLS = (1e-4, 1e-6)
 
@@ -27,11 +28,14 @@ def named(method: Any) -> str:
 
 
 def effort(method: Any) -> dict[str, Any]:
-    """Windows in seconds; the experiment has more steps and starts. Explicit Euler feeds energy in: it needs the smallest steps."""
+    """Windows in seconds; the experiment has more steps and starts.
+
+    Explicit Euler feeds energy in, and Nesterov's map damps by the curvature of V, too: they need the smallest steps.
+    """
     explicit_euler = method.order == 1 and method.family == "runge-kutta"
     two = method.fixed and not explicit_euler
     budget = 8192 if explicit_euler else 2048 if 1 < method.order <= 4 else 4096
-    budget *= 8 if method in IMPLICIT else 1
+    budget *= 8 if method in IMPLICIT else 4 if method.name == "nesterov" else 1
     return {"budget": budget, "points": 3, "shifts": STARTS[: 2 if two else 1]}
 
 

@@ -12,11 +12,13 @@ from phdyn.methods.collocation import ImplicitTableau
 from phdyn.methods.discrete_gradients import averaged, gonzalez, itoh_abe, itoh_abe_symmetric
 from phdyn.methods.exact import DiscreteGradientMethod
 from phdyn.methods.fire import Fire
+from phdyn.methods.nesterov import NESTEROV
 from phdyn.methods.runge_kutta import ButcherTableau
 from phdyn.methods.scipy_adaptive import DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK45_SCIPY
 from phdyn.methods.sgd import SgdMap
 from phdyn.methods.splitting import Splitting
 from phdyn.methods.torchdiffeq_adaptive import DOPRI5, DOPRI8
+from phdyn.methods.two_term import DISSIPATIVE_LEAPFROG, IMPLICIT_DAMPING, POLYAK
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.tables import Table
 from phdyn.typing import Method
@@ -28,6 +30,10 @@ _BUILT_IN: tuple[Method, ...] = (
     ButcherTableau("explicit-euler", 1, ((),), (1.0,), (0.0,), "Euler 1768"),
     Splitting("conformal-euler", 1, (1.0,), (1.0,), "McLachlan & Quispel 2002, Acta Numerica 11, 341 (kick, drift)", symmetric=False),
     SgdMap(),
+    POLYAK,
+    NESTEROV,
+    DISSIPATIVE_LEAPFROG,
+    IMPLICIT_DAMPING,
     Splitting("strang", 2, (), (), "Strang 1968, SIAM J. Numer. Anal. 5, 506; velocity Verlet with the damped drift"),
     Splitting("yoshida-4", 4, (_W / 2,), (_W,), "Yoshida 1990, Phys. Lett. A 150, 262"),
     Splitting(

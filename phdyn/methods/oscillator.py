@@ -103,7 +103,7 @@ def boundary(method: Any) -> Callable[[float], float] | None:
     chosen = resolve(method)
     if chosen.name in _CLOSED:
         return _CLOSED[chosen.name]
-    if isinstance(chosen, Splitting):
+    if isinstance(chosen, Splitting) and chosen.exact:
         return lambda friction: _first_loss(lambda h: _jury(chosen, h, friction))
     if isinstance(chosen, ButcherTableau):
         return lambda friction: _first_loss(lambda h: _polynomial(chosen, h, friction))
@@ -126,6 +126,8 @@ _CLOSED: Final[dict[str, Callable[[float], float]]] = {
     "strang": _strang,
     "conformal-euler": _strang,
     "position-verlet": _strang,
+    "dissipative-leapfrog": lambda friction: 2.0,
+    "implicit-damping": lambda friction: 2.0,
     "sgd": _sgd,
     "explicit-euler": _explicit_euler,
 }

@@ -1,4 +1,4 @@
-"""The map of torch.optim.SGD with momentum, as a discretization of the heavy ball of order 1."""
+"""The map of torch.optim.SGD with momentum, and Polyak's: discretizations of the heavy ball of order 1."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ class SgdMap:
     Parameters
     ----------
     friction : {"explicit", "exact"}
-        ``mu = 1 - gamma h/m``, or ``mu = exp(-gamma h/m)``.
+        ``mu = 1 - gamma h/m``, or ``mu = exp(-int gamma/m)``.
 
     Notes
     -----
     One gradient a step. Conformally symplectic with factor mu (for a scalar mass).
+
+    Without p this is Polyak's recurrence ``q+ = q - alpha grad V(q) + beta (q - q-)``, with alpha = h^2/m, beta = mu and p = m (q - q-)/h,
+    which is 0 where he begins, q- = q. He has neither h nor gamma. The catalogue has a name for each reading of beta, and that is all in
+    which they differ: "sgd" takes it for 1 - gamma h/m, "polyak" for the decay of a momentum, exp(-gamma h/m), which is above 0 and below 1
+    at every step.
     """
 
     name: str = "sgd"
@@ -44,7 +49,7 @@ class SgdMap:
 
     def __post_init__(self) -> None:
         if self.friction not in ("explicit", "exact"):
-            raise ArgumentError(f"sgd: friction={self.friction!r} is neither 'explicit' nor 'exact'")
+            raise ArgumentError(f"{self.name}: friction={self.friction!r} is neither 'explicit' nor 'exact'")
 
     def fits(self, system: Any) -> bool:
         """Say whether this is a heavy ball."""
@@ -52,11 +57,15 @@ class SgdMap:
 
     def march(self, motion: Motion, start: Knot, t_end: float, observe: Callable[[Step], bool], control: Control) -> None:
         """See ``phdyn.typing.Method``."""
-        march_on_grid(SgdStepper(self, motion, start, motion.live(start.x)), start.t, t_end, observe, control)
+        march_on_grid(self.stepper(motion, start, motion.live(start.x)), start.t, t_end, observe, control)
 
     def begin(self, motion: Motion, start: Knot) -> SgdStepper:
         """Return what advances from a knot, in a copy of its state."""
-        return SgdStepper(self, motion, start, motion.vectors.clone(start.x))
+        return self.stepper(motion, start, motion.vectors.clone(start.x))
+
+    def stepper(self, motion: Motion, start: Knot, x: Array) -> SgdStepper:
+        """Return what advances x, in place."""
+        return SgdStepper(self, motion, start, x)
 
 
 class SgdStepper:
@@ -66,9 +75,13 @@ class SgdStepper:
         self.method, self.motion, self.x = method, motion, x
         vectors = motion.vectors
         self.x0, self.g0 = vectors.empty(motion.size, x), vectors.empty(motion.dim, x)
-        self.step = SgdStep(self)
+        self.step = self.new_step()
         self.step.begin(start)
         self.step.x1 = x
+
+    def new_step(self) -> SgdStep:
+        """Return a step of this stepper."""
+        return SgdStep(self)
 
     def decay(self, t: Any, h: Any, damping: Damping) -> Coefficient:
         """Return mu over a step of length h."""
@@ -88,18 +101,24 @@ class SgdStepper:
         mu = self.decay(t, h, damping)
         step.dissipated = motion.weigh(damping.lost * w / 2, p)
         vectors.scale(mu, p)
-        step.supplied = kick(motion, t, q, p, step.g1, h)
-        vectors.axpy((h if motion.ids is None else vectors.coefficient(h)) * w, p, q)
+        drift = (h if motion.ids is None else vectors.coefficient(h)) * w
+        step.supplied = self.push(t, t1, h, drift)
+        vectors.axpy(drift, p, q)
         step.V1, step.g1 = motion.gradient(q)
         step.T1, step.d1 = motion.kinetic(self.x), motion.climb(t1, self.x, step.g1)
         step.slope1 = vectors.dot(step.g1, step.g1)
+
+    def push(self, t: Any, t1: Any, h: Any, drift: Coefficient) -> Any:
+        """Kick p, once friction has had its part; return the work of the input."""
+        n = self.motion.dim
+        return kick(self.motion, t, self.x[:n], self.x[n:], self.step.g1, h)
 
     def take(self, rows: Any) -> SgdStepper:
         """Return a stepper that has taken the same step of some rows."""
         part = copy(self)
         part.motion = self.motion.take(rows)
         part.x, part.x0, part.g0 = (take_rows(v, rows) for v in (self.x, self.x0, self.g0))
-        part.step = SgdStep(part)
+        part.step = part.new_step()
         part.step._take_numbers(self.step, rows)
         part.step.x1 = part.x
         return part

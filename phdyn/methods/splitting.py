@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from phdyn.errors import ArgumentError
-from phdyn.friction import ConstantFriction
+from phdyn.friction import ConstantFriction, Damping
+from phdyn.methods import damped_drift
 from phdyn.methods.path_work import PathWork
 from phdyn.methods.stepping import Control, Step, gauss_work, kick, march_on_grid, turned, turned_at_most
 from phdyn.motion import Knot, Motion
@@ -49,11 +50,13 @@ class Splitting:
         Whether the sequences are palindromes given by their first halves.
     requires_quadratic_kinetic : bool
         Whether the order holds only for T = p.p/2m (Runge-Kutta-Nystrom coefficients).
+    damped_drift : callable
+        The damped drift: its exact flow, or another rule of ``phdyn.methods.damped_drift``.
 
     Raises
     ------
     ArgumentError
-        Sequences that do not interleave, or do not sum to 1.
+        Sequences that do not interleave, or do not sum to 1; negative drifts by another rule than the exact flow.
 
     Notes
     -----
@@ -75,6 +78,7 @@ class Splitting:
     kind: str = "order"
     family: str = "splitting"
     fixed: bool = True
+    damped_drift: Callable[[Any, Any, Any], Damping] = field(default=damped_drift.exact, repr=False)
 
     def __post_init__(self) -> None:
         kicks, drifts = self.sequences()
@@ -86,6 +90,13 @@ class Splitting:
         for what, coefficients in (("kicks", kicks), ("drifts", drifts)):
             if not abs(sum(coefficients) - 1) < 1e-12:
                 raise ArgumentError(f"splitting '{self.name}': its {what} {coefficients} sum to {sum(coefficients)}, not 1")
+        if not self.exact and self.negative_drift:  # friction that runs backwards meets a pole, or worse
+            raise ArgumentError(f"splitting '{self.name}': negative drifts {drifts} need the exact damped drift")
+
+    @property
+    def exact(self) -> bool:
+        """Whether the damped drift is the exact flow."""
+        return self.damped_drift is damped_drift.exact
 
     def sequences(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return all kicks and all drifts of a step."""
@@ -99,7 +110,7 @@ class Splitting:
     @property
     def any_kinetic(self) -> bool:
         """Whether the order holds for other kinetic energies than p.p/2m."""
-        return not self.requires_quadratic_kinetic
+        return self.exact and not self.requires_quadratic_kinetic
 
     @property
     def stages(self) -> int:
@@ -197,7 +208,7 @@ class SplittingStepper:
                 plan.append((-b * h if b else None, None, a * h, None, offset))
                 offset = offset + a * h
                 continue
-            decay, drift, lost = motion.damping(t + offset, a * h)
+            decay, drift, lost = self.method.damped_drift(motion, t + offset, a * h)
             plan.append((-b * h if b else None, decay, drift, lost * motion.inverse_mass / 2, offset))
             offset = offset + a * h
         return plan
@@ -425,7 +436,7 @@ class SplittingStep(Step):
         return self.stepper.one_stage
 
     def lift(self) -> Any:
-        """See Step."""
+        """See Step; the bound holds for each damped drift that does not outrun h/m and grows at least as fast as momentum decays."""
         return turned(self, 0.5) if self.own_track else 0.0
 
     def most_lift(self) -> Any:
@@ -441,7 +452,7 @@ class SplittingStep(Step):
         vectors.axpy(-kicked, g, p)
         if u is not None:
             vectors.axpy(kicked, u, p)
-        vectors.axpy(motion.damping(start.t, tau).drift, p, q)
+        vectors.axpy(self.stepper.method.damped_drift(motion, start.t, tau).drift, p, q)
         return q
 
     def take(self, rows: Any) -> Step:

@@ -177,7 +177,10 @@ _DASHED = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (4, 1.5, 1, 1.5)))
 _MARKERS = {"splitting": "o", "runge-kutta": "s", "discrete gradient": "^", "adaptive": "D"}
 _FIRST_HUE = {"splitting": 0, "adaptive": 1, "discrete gradient": 4, "runge-kutta": 5}
 _MEMBERS = {
-    "splitting": ("strang", "blanes-moan-4", "yoshida-4", "blanes-moan-6", "blanes-moan-s6", "sgd", "conformal-euler"),
+    "splitting": (
+        *("strang", "blanes-moan-4", "yoshida-4", "blanes-moan-6", "blanes-moan-s6", "sgd", "conformal-euler"),
+        *("polyak", "nesterov", "dissipative-leapfrog", "implicit-damping"),
+    ),
     "runge-kutta": ("rk4", "explicit-euler", "implicit-midpoint", "gauss-4", "gauss-6", "implicit-euler"),
     "discrete gradient": ("gonzalez", "avf", "itoh-abe", "itoh-abe-symmetric"),
     "adaptive": ("DOP853", "RK45", "dopri5", "dopri8", "LSODA", "Radau"),
