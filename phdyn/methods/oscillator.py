@@ -126,8 +126,8 @@ _CLOSED: Final[dict[str, Callable[[float], float]]] = {
     "strang": _strang,
     "conformal-euler": _strang,
     "position-verlet": _strang,
-    "dissipative-leapfrog": lambda friction: 2.0,
-    "implicit-damping": lambda friction: 2.0,
+    "dissipative-leapfrog": lambda _: 2.0,
+    "implicit-damping": lambda _: 2.0,
     "sgd": _sgd,
     "explicit-euler": _explicit_euler,
 }
