@@ -200,7 +200,7 @@ def prepare(
 def _with_parts(control: Control, method: Method, before: State | None) -> Control:
     """Return the control of a run that follows the parts of its residual."""
     if not isinstance(method, Splitting):
-        raise ArgumentError(f"residual_parts are those of a splitting, whose kicks alone change the energy: '{method.name}' is none")
+        raise ArgumentError(f"residual_parts are those of a splitting into gradient kicks and exact drifts: '{method.name}' is none")
     if before is not None and before.parts is None:
         raise ArgumentError("the run to go on from did not follow its residual_parts: ask for them from the start on, or pass state.x")
     return replace(control, parts=True)

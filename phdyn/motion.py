@@ -125,6 +125,7 @@ class Motion:
         self.at_home = False
         self._first: tuple[Any, Array] | None = None
         self.hvp: Callable[[Array, Any], Any]
+        self.product_gradients = 1
         self.input: Callable[[float, Any], Any] | None = getattr(system, "u", None)
         self.gradient: Callable[[Array], tuple[float, Array]]
         self.value: Callable[[Array], float]
@@ -139,6 +140,7 @@ class Motion:
 
     def _bind(self, energy: Any) -> None:
         """Set ``gradient``, ``value`` and ``hvp`` for an energy function on this run's kind of array."""
+        self.product_gradients = 1 if hasattr(energy, "hvp") else 2
         if self.ids is not None:
             self._bind_rows(energy)
         elif isinstance(energy, NetworkLoss):
@@ -328,6 +330,26 @@ class Motion:
     def kinetic(self, x: Array) -> Any:
         """Return T at a state (0 without a split)."""
         return 0.0 if self.ids is None else np.zeros(len(self.ids))
+
+    def product(self, q: Array, v: Array) -> Array:
+        """Return Hess V at q times a vector: counted as a gradient, by differences (a potential without ``hvp``) as the two it takes.
+
+        Raises
+        ------
+        ArgumentError
+            The potential's own product has another shape than q.
+        """
+        for _ in range(self.product_gradients):
+            self.counts.gradient(*self._counted())
+        vectors: Any = self.vectors
+        answer = self.hvp(q, vectors.tensor(v))
+        if isinstance(answer, torch.Tensor):
+            answer = vectors.from_tensor(answer)
+        elif self.ids is not None:
+            answer = vectors.from_numpy(answer)
+        if tuple(np.shape(answer)) != tuple(q.shape):
+            raise ArgumentError(f"the potential's hvp(q, v) has shape {tuple(np.shape(answer))}, not {tuple(q.shape)}, that of q")
+        return answer
 
     def climb(self, t: float, x: Array, g: Array) -> float:
         """Return dV/dt at a state."""

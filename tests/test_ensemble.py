@@ -12,6 +12,7 @@ import torch
 from batches import same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kinds import kinds
 
 import phdyn
 from phdyn import ConstantFriction, GradientFlow, HeavyBall, LossGoal, NesterovFriction, ScheduledFriction, SwitchedFriction
@@ -19,7 +20,7 @@ from phdyn.batches import of_trajectory
 from phdyn.events import Budget, GradientNorm, Guard, SpeedRestart, Stagnation, TimeReached, TurningPoint
 from phdyn.potentials import Himmelblau, MultiWell, Quadratic
 
-FIXED = [name for name in phdyn.methods.names() if hasattr(phdyn.methods.get(name), "begin")]
+FIXED = kinds(name for name in phdyn.methods.names() if hasattr(phdyn.methods.get(name), "begin"))
 BALLS = [name for name in FIXED if phdyn.methods.get(name).fits(HeavyBall(Quadratic([1.0])))]
 RNG = np.random.default_rng(1)
 STATES = RNG.normal(size=(5, 4))

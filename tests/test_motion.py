@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from kinds import kinds
 
 import phdyn
 from phdyn import (
@@ -26,7 +27,7 @@ from phdyn.motion import bind
 from phdyn.networks import mlp
 from phdyn.vectors import vectors_of
 
-ALL = tuple(phdyn.methods.table(HeavyBall(np.sin))["method"])
+ALL = kinds(phdyn.methods.table(HeavyBall(np.sin))["method"])
 ON_SYSTEMS = [name for name in ALL if phdyn.methods.get(name).fits(np.sin)]
 SPLITTINGS = [name for name in ALL if phdyn.methods.get(name).family == "splitting"]
 

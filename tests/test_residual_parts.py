@@ -209,7 +209,7 @@ def test_a_coarse_step_says_that_the_parts_cannot_be_told():
 
 def test_refused():
     ball = phdyn.HeavyBall(HenonHeiles(), friction=0.1)
-    with pytest.raises(phdyn.PhdynError, match="'rk4' is none"):
+    with pytest.raises(phdyn.PhdynError, match="splitting into gradient kicks and exact drifts: 'rk4' is none"):
         phdyn.simulate(ball, (0, 1), X0, method="rk4", step=0.1, residual_parts=True)
     for method in ({"method": "strang", "step": 0.1}, {"method": "RK45", "record": "ends"}):
         with pytest.raises(phdyn.PhdynError, match="2 trajectories one at a time"):

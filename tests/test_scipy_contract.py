@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kinds import kinds
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from watched import close, event
@@ -26,7 +27,7 @@ from phdyn.potentials import Quadratic
 
 EPS = np.finfo(float).eps
 SCIPY = ("RK45", "DOP853", "LSODA", "Radau")
-NAMES = [name for name in names() if takes(get(name), phdyn.HeavyBall(Quadratic([1.0])))]
+NAMES = kinds(name for name in names() if takes(get(name), phdyn.HeavyBall(Quadratic([1.0]))))
 PLAIN = [name for name in NAMES if get(name).fits(lambda t, x: x)]
 CASES = [*(("fun", name) for name in PLAIN), *(("ball", name) for name in NAMES)]
 EXACT = [case for case in CASES if not get(case[1]).fixed or get(case[1]).order > 1]  # a parabola is no matter for these

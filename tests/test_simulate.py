@@ -22,7 +22,7 @@ from phdyn.energy import ROWS
 from phdyn.events import Guard, TimeReached
 from phdyn.potentials import MultiWell, Quadratic, Rosenbrock
 
-FIXED = ("conformal-euler", "sgd", "strang", "blanes-moan-4", "rk4", "blanes-moan-6")
+FIXED = ("conformal-euler", "sgd", "strang", "blanes-moan-4", "rk4", "blanes-moan-6", "chin-4")
 ADAPTIVE = ("RK45", "DOP853", "LSODA", "Radau", "dopri5", "dopri8")
 ALL = [*((m, {"step": 0.05}) for m in FIXED), *((m, {}) for m in ADAPTIVE)]
 EPS = np.finfo(float).eps
@@ -359,7 +359,8 @@ def healthy_part(sol: phdyn.Solution, method: str, options: Any, record: str) ->
         return
     plain = phdyn.simulate(phdyn.HeavyBall(Quadratic([1.0])), (0.0, 10.0), [1.0, 0.0], method=method, monitor=None, **options)
     k = int(np.argmin(np.abs(plain.t - sol.t_end)))
-    tolerance = 0 if record == "states" or method not in ("strang", "conformal-euler") else 64 * EPS  # undone to rounding
+    undone = record != "states" and method in ("strang", "conformal-euler")
+    tolerance = 64 * EPS if undone or method == "chin-4" else 0  # the start is undone to rounding; products by differences
     np.testing.assert_allclose(sol.y[:, -1], plain.y[:, k], rtol=0, atol=tolerance)
     assert sol.nsteps == k
 

@@ -12,52 +12,29 @@ from phdyn.methods.collocation import ImplicitTableau
 from phdyn.methods.discrete_gradients import averaged, gonzalez, itoh_abe, itoh_abe_symmetric
 from phdyn.methods.exact import DiscreteGradientMethod
 from phdyn.methods.fire import Fire
+from phdyn.methods.force_gradient import ForceGradientSplitting
 from phdyn.methods.nesterov import NESTEROV
 from phdyn.methods.runge_kutta import ButcherTableau
 from phdyn.methods.scipy_adaptive import DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK45_SCIPY
 from phdyn.methods.sgd import SgdMap
-from phdyn.methods.splitting import Splitting
+from phdyn.methods.splittings import SPLITTINGS
 from phdyn.methods.torchdiffeq_adaptive import DOPRI5, DOPRI8
 from phdyn.methods.two_term import DISSIPATIVE_LEAPFROG, IMPLICIT_DAMPING, POLYAK
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.tables import Table
 from phdyn.typing import Method
 
-_W = 1 / (2 - 2 ** (1 / 3))
 _R3, _R15 = 3**0.5, 15**0.5
 
 _BUILT_IN: tuple[Method, ...] = (
     ButcherTableau("explicit-euler", 1, ((),), (1.0,), (0.0,), "Euler 1768"),
-    Splitting("conformal-euler", 1, (1.0,), (1.0,), "McLachlan & Quispel 2002, Acta Numerica 11, 341 (kick, drift)", symmetric=False),
     SgdMap(),
     POLYAK,
     NESTEROV,
+    *SPLITTINGS,
     DISSIPATIVE_LEAPFROG,
     IMPLICIT_DAMPING,
-    Splitting("strang", 2, (), (), "Strang 1968, SIAM J. Numer. Anal. 5, 506; velocity Verlet with the damped drift"),
-    Splitting("yoshida-4", 4, (_W / 2,), (_W,), "Yoshida 1990, Phys. Lett. A 150, 262"),
-    Splitting(
-        "blanes-moan-s6",
-        4,
-        (0.0792036964311957, 0.353172906049774, -0.0420650803577195),
-        (0.209515106613362, -0.143851773179818),
-        "Blanes & Moan 2002, J. Comput. Appl. Math. 142, 313, table 2 (S6)",
-    ),
-    Splitting(
-        "blanes-moan-4",
-        4,
-        (0.0829844064174052, 0.396309801498368, -0.0390563049223486),
-        (0.245298957184271, 0.604872665711080),
-        "Blanes & Moan 2002, J. Comput. Appl. Math. 142, 313, table 3 (SRKN 6b)",
-    ),
-    Splitting(
-        "blanes-moan-6",
-        6,
-        (0.0414649985182624, 0.198128671918067, -0.0400061921041533, 0.0752539843015807, -0.0115113874206879),
-        (0.123229775946271, 0.290553797799558, -0.127049212625417, -0.246331761062075, 0.357208872795928),
-        "Blanes & Moan 2002, J. Comput. Appl. Math. 142, 313, table 3 (SRKN 11b)",
-        requires_quadratic_kinetic=True,
-    ),
+    ForceGradientSplitting(),
     ButcherTableau(
         "rk4",
         4,
@@ -171,6 +148,8 @@ def resolve(method: Any) -> Method:
 
 def table(system: Any = None, *, recommended: bool = False) -> Table:
     """Return the catalogue: name, order, gradients a step, balance kind, the systems each method takes, source.
+
+    "14 + 1" gradients: 14 for the step, and one for the energy at its end, where other splittings know it from their last kick.
 
     Parameters
     ----------

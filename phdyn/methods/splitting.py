@@ -64,7 +64,7 @@ class Splitting:
     coefficients, for which it is taken from Gauss nodes on the path inside the step.
 
     One gradient a stage; begun with a kick, V and its gradient at a step's end are known (the last kick's), begun with a drift they cost
-    one gradient more. The path inside a step is the quintic: order 5 in p.
+    one gradient more, in every step: the energy account and the events need them. The path inside a step is the quintic: order 5 in p.
     """
 
     name: str
@@ -116,6 +116,11 @@ class Splitting:
     def stages(self) -> int:
         """Gradients a step."""
         return len(self.sequences()[1]) if self.first == "kick" else len(self.sequences()[0]) + 1
+
+    @property
+    def cost(self) -> str:
+        """Gradients a step, for the table of methods: begun with a drift, one of them is for V and its gradient at the end."""
+        return str(self.stages) if self.first == "kick" else f"{self.stages - 1} + 1"
 
     @property
     def stage_times(self) -> tuple[float, float]:

@@ -172,14 +172,15 @@ RUNS: Final = (
 
 _HUES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK, SKY, GREY)
 _FILLS = ("full", "none", "left", "bottom", "right", "top")
-_SOLID = ("-", (0, (1, 1)), (0, (6, 1, 1, 1)))
-_DASHED = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (4, 1.5, 1, 1.5)))
+_SOLID = ("-", (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
+_DASHED = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))
 _MARKERS = {"splitting": "o", "runge-kutta": "s", "discrete gradient": "^", "adaptive": "D"}
 _FIRST_HUE = {"splitting": 0, "adaptive": 1, "discrete gradient": 4, "runge-kutta": 5}
 _MEMBERS = {
     "splitting": (
         *("strang", "blanes-moan-4", "yoshida-4", "blanes-moan-6", "blanes-moan-s6", "sgd", "conformal-euler"),
-        *("polyak", "nesterov", "dissipative-leapfrog", "implicit-damping"),
+        *("polyak", "nesterov", "dissipative-leapfrog", "implicit-damping", "position-verlet"),
+        *("suzuki-4", "mclachlan-4", "chin-4", "yoshida-6", "kahan-li-6", "blanes-moan-6-14", "kahan-li-8"),
     ),
     "runge-kutta": ("rk4", "explicit-euler", "implicit-midpoint", "gauss-4", "gauss-6", "implicit-euler"),
     "discrete gradient": ("gonzalez", "avf", "itoh-abe", "itoh-abe-symmetric"),
@@ -213,7 +214,7 @@ def _place(name: str, family: str) -> int:
 
 def _member(family: str, place: int) -> Look:
     round_, fill = divmod(place, len(_FILLS))
-    dashes = (_DASHED if family == "adaptive" else _SOLID)[round_ % 3]
+    dashes = (_DASHED if family == "adaptive" else _SOLID)[round_ % len(_SOLID)]
     hue = _HUES[(place + _FIRST_HUE.get(family, 7)) % len(_HUES)]
     return Look(hue, dashes, _MARKERS.get(family, "v"), _FILLS[fill])
 

@@ -106,3 +106,13 @@ def jacobian(method: Any, system: Any, x0: Any, t0: float, h: float) -> Any:
             end = one_step(method, system, forward_ad.make_dual(torch.tensor(x0), direction.clone()), t0, h)
             columns.append(forward_ad.unpack_dual(end).tangent.clone())
     return torch.stack(columns, 1).numpy()
+
+
+def differenced(method: Any, system: Any, x0: Any, t0: float, h: float, eps: float = 0.01) -> Any:
+    """The derivative of one step in its start by central differences of order 6: errors of about eps^6 / 140 and rounding / eps, 1e-13."""
+    weights = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
+    columns = []
+    for direction in np.eye(len(x0)):
+        ends = {k: one_step(method, system, torch.tensor(x0 + k * eps * direction), t0, h) for k in (-3, -2, -1, 1, 2, 3)}
+        columns.append(sum(w * (ends[k] - ends[-k]) for k, w in weights.items()) / eps)
+    return np.stack(columns, 1)

@@ -20,10 +20,18 @@ BUILT_IN = {
     "dissipative-leapfrog": (2, 1),
     "implicit-damping": (2, 1),
     "strang": (2, 1),
+    "position-verlet": (2, 2),
     "yoshida-4": (4, 3),
+    "suzuki-4": (4, 5),
+    "mclachlan-4": (4, 5),
     "blanes-moan-s6": (4, 6),
     "blanes-moan-4": (4, 6),
+    "chin-4": (4, 3),
+    "yoshida-6": (6, 7),
+    "kahan-li-6": (6, 9),
     "blanes-moan-6": (6, 11),
+    "blanes-moan-6-14": (6, 15),
+    "kahan-li-8": (8, 17),
     "rk4": (4, 4),
 }
 IMPLICIT = {
@@ -62,6 +70,8 @@ def test_names_orders_and_costs():
     for name, order in RULES.items():
         assert (get(name).name, get(name).order, get(name).fixed, get(name).kind) == (name, order, False, "order")
     assert all(get(name).source for name in names())
+    needs_quadratic = {name for name in names() if getattr(get(name), "requires_quadratic_kinetic", False)}
+    assert needs_quadratic == {"blanes-moan-6", "blanes-moan-6-14"}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +154,8 @@ def test_the_table():
     rows = {row.method: row for row in whole}
     strang = rows["strang"]
     assert (strang.order, strang.gradients, strang.setting, strang.systems) == ("2", "1", "step", "HeavyBall")
+    assert (rows["position-verlet"].gradients, rows["blanes-moan-6-14"].gradients) == ("1 + 1", "14 + 1")  # one for the energy at the end
+    assert (rows["chin-4"].gradients, rows["chin-4"].systems) == ("2 + 1 product", "HeavyBall")
     assert (rows["LSODA"].order, rows["LSODA"].gradients, rows["LSODA"].setting) == ("1 to 12", "adaptive", "rtol, atol")
     assert rows["rk4"].systems == "all, and fun(t, x)"
     assert len(table(recommended=True)) == 8

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 
 import phdyn
-from phdyn import HeavyBall, simulate
+from phdyn import HeavyBall, NesterovFriction, simulate
 
 FIXED = [name for name in phdyn.methods.names() if phdyn.methods.get(name).fixed]
 SPLITTINGS = [name for name in FIXED if phdyn.methods.get(name).family == "splitting"]
@@ -18,8 +18,9 @@ ADAPTIVE = [name for name in phdyn.methods.names() if phdyn.methods.get(name).ki
 WINDOW = (1e-12, 1e-4)
 
 # Spans and numbers of steps that put at least two pairs of errors into the window.
-SPANS = {1: 0.1, 2: 3.0, 4: 3.0, 6: 3.0}
-COUNTS = {1: (512, 1024, 2048), 2: (256, 512, 1024), 4: (32, 64, 128, 256), 6: (4, 8, 16, 32)}
+SPANS = {1: 0.1, 2: 3.0, 4: 3.0, 6: 3.0, 8: 3.0}
+COUNTS = {1: (512, 1024, 2048), 2: (256, 512, 1024), 4: (32, 64, 128, 256), 6: (4, 8, 16, 32), 8: (4, 6, 8, 12, 16)}
+OWN = {"yoshida-6": (3.0, (16, 32, 64)), "blanes-moan-6-14": (12.0, (24, 36, 48))}  # large errors, and very small ones
 START_TIME = 0.7
 
 
@@ -31,42 +32,60 @@ def order_in_window(counts, errors):
     return np.log(e0 / e1) / np.log(n1 / n0)
 
 
-def runs(system, x0, method, order):
-    span = (START_TIME, START_TIME + SPANS[order])
-    return [simulate(system, span, x0, method=method, step=SPANS[order] / n, record="ends", monitor=None) for n in COUNTS[order]]
+def settings(name):
+    """The length of a method's span, and its numbers of steps."""
+    order = phdyn.methods.get(name).order
+    return OWN.get(name, (SPANS[order], COUNTS[order]))
+
+
+def runs(system, name, x0, start):
+    length, counts = settings(name)
+    return [simulate(system, (start, start + length), x0, method=name, step=length / n, record="ends", monitor=None) for n in counts]
+
+
+def measured(name, system, rate, push, x0, start=START_TIME):
+    """The order of the state at the end; friction and force are told to scipy apart."""
+    length, counts = settings(name)
+    exact = reference(system.potential, rate, push, (start, start + length), x0)
+    return order_in_window(counts, [np.abs(sol.y[:, -1] - exact[: len(x0)]).max() for sol in runs(system, name, x0, start)])
+
+
+def unforced(t, q):
+    return 0 * q
 
 
 @pytest.mark.parametrize("name", FIXED)
 def test_order_with_time_dependent_friction_and_force(name):
-    order = phdyn.methods.get(name).order
-    exact = reference(CoupledPendulums(), gamma, force, (START_TIME, START_TIME + SPANS[order]), FORCED_START)
-    solutions = runs(forced(), FORCED_START, name, order)
-    errors = [np.abs(sol.y[:, -1] - exact[:4]).max() for sol in solutions]
-    np.testing.assert_allclose(order_in_window(COUNTS[order], errors), order, atol=0.1)
+    np.testing.assert_allclose(measured(name, forced(), gamma, force, FORCED_START), phdyn.methods.get(name).order, atol=0.1)
 
 
 @pytest.mark.parametrize("friction", [0.0, 0.3])
 @pytest.mark.parametrize("name", FIXED)
 def test_order_on_henon_and_heiles(name, friction):
-    order = phdyn.methods.get(name).order
-    exact = reference(HenonHeiles(), lambda t: friction, lambda t, q: 0 * q, (START_TIME, START_TIME + SPANS[order]), HENON_START)
-    errors = [np.abs(sol.y[:, -1] - exact[:4]).max() for sol in runs(damped(friction), HENON_START, name, order)]
-    np.testing.assert_allclose(order_in_window(COUNTS[order], errors), order, atol=0.1)
+    order = measured(name, damped(friction), lambda t: friction, unforced, HENON_START)
+    np.testing.assert_allclose(order, phdyn.methods.get(name).order, atol=0.1)
+
+
+@pytest.mark.parametrize("name", SPLITTINGS)
+def test_order_with_friction_that_decays_as_in_nesterovs_equation(name):
+    system = HeavyBall(HenonHeiles(), friction=NesterovFriction(3.0))
+    order = measured(name, system, lambda t: 3 / t, unforced, HENON_START, 2.0)
+    np.testing.assert_allclose(order, phdyn.methods.get(name).order, atol=0.1)
 
 
 @pytest.mark.parametrize("name", FIXED)
 def test_dissipated_and_supplied_work_converge_with_the_order(name):
-    order = phdyn.methods.get(name).order
-    exact = reference(CoupledPendulums(), gamma, force, (START_TIME, START_TIME + SPANS[order]), FORCED_START)
-    energies = [sol.energy for sol in runs(forced(), FORCED_START, name, order)]
-    dissipated = order_in_window(COUNTS[order], [abs(e.dissipated[-1] - exact[4]) for e in energies])
-    supplied = order_in_window(COUNTS[order], [abs(e.supplied[-1] - exact[5]) for e in energies])
+    order, (length, counts) = phdyn.methods.get(name).order, settings(name)
+    exact = reference(CoupledPendulums(), gamma, force, (START_TIME, START_TIME + length), FORCED_START)
+    energies = [sol.energy for sol in runs(forced(), name, FORCED_START, START_TIME)]
+    dissipated = order_in_window(counts, [abs(e.dissipated[-1] - exact[4]) for e in energies])
+    supplied = order_in_window(counts, [abs(e.supplied[-1] - exact[5]) for e in energies])
     assert dissipated > order - 0.1
     assert supplied > order - 0.1
     if phdyn.methods.get(name).kind == "exact":
         assert max(abs(e.residual[-1]) for e in energies) < 1e-13  # the rounding of all steps; of one: test_discrete_gradients.py
         return
-    residual = order_in_window(COUNTS[order], [abs(e.residual[-1]) for e in energies])
+    residual = order_in_window(counts, [abs(e.residual[-1]) for e in energies])
     assert residual > order - 0.1
 
 
