@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from phdyn.methods.catalogue import resolve
+from phdyn.methods.force_gradient import ForceGradientSplitting
 from phdyn.methods.one_step import OneStep
 from phdyn.methods.runge_kutta import ButcherTableau
 from phdyn.methods.splitting import Splitting, one_step_matrix
@@ -104,7 +105,9 @@ def boundary(method: Any) -> Callable[[float], float] | None:
     if chosen.name in _CLOSED:
         return _CLOSED[chosen.name]
     if isinstance(chosen, Splitting) and chosen.exact:
-        return lambda friction: _first_loss(lambda h: _jury(chosen, h, friction))
+        return lambda friction: _first_loss(lambda h: _jury(one_step_matrix(chosen, friction * h, h), friction * h))
+    if isinstance(chosen, ForceGradientSplitting):
+        return lambda friction: _first_loss(lambda h: _jury(_chin(friction * h, h), friction * h))
     if isinstance(chosen, ButcherTableau):
         return lambda friction: _first_loss(lambda h: _polynomial(chosen, h, friction))
     return None
@@ -149,9 +152,18 @@ def _first_loss(excess: Callable[[float], float]) -> float:
     return float("inf")
 
 
-def _jury(method: Splitting, h: float, friction: float) -> float:
-    matrix = one_step_matrix(method, friction * h, h)
-    return abs(float(np.trace(matrix))) - 1 - float(np.exp(-friction * h))
+def _jury(matrix: Any, damped: float) -> float:
+    """Return by how much |tr M| exceeds 1 + det M, with det M = exp(-gamma h)."""
+    return abs(float(np.trace(matrix))) - 1 - float(np.exp(-damped))
+
+
+def _chin(damped: float, omega_h: float) -> Any:
+    """Return the map of Chin's step, of (q, p h): the middle kick has its force gradient."""
+    outer, inner = -(omega_h**2) / 6, -2 * omega_h**2 / 3 * (1 - omega_h**2 / 24)
+    z = -damped / 2
+    drift = np.array([[1, 0.5 * (np.expm1(z) / z if z else 1.0)], [0, np.exp(z)]])
+    kicks = [np.array([[1, 0], [kick, 1]]) for kick in (outer, inner, outer)]
+    return kicks[2] @ drift @ kicks[1] @ drift @ kicks[0]
 
 
 def _polynomial(method: ButcherTableau, h: float, friction: float) -> float:

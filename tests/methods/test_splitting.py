@@ -82,7 +82,7 @@ WEIGHTS = {
 
 # --- coefficients ---------------------------------------------------------------------------------------------------------------------
 def test_every_symmetric_splitting_is_compared_with_its_source():
-    assert {*PRINTED, *WEIGHTS} == set(SYMMETRIC)
+    assert {*PRINTED, *WEIGHTS} == {name for name in SYMMETRIC if phdyn.methods.get(name).exact}  # others: test_two_term.py
 
 
 def same_palindrome(ours, printed):

@@ -126,7 +126,7 @@ def test_largest_steps_are_those_measured_in_advance(name):
     np.testing.assert_allclose(largest_steps(name, (0, 1, 3, 5, 10, 20, 30, 50)), TABLE[name], atol=0.0301)
 
 
-@pytest.mark.parametrize("name", ["strang", "sgd", "explicit-euler", "rk4", "yoshida-4", "blanes-moan-6", "implicit-damping"])
+@pytest.mark.parametrize("name", ["strang", "sgd", "explicit-euler", "rk4", "yoshida-4", "blanes-moan-6", "implicit-damping", "chin-4"])
 @pytest.mark.parametrize("friction", [0.1, 1.0, 3.0])
 def test_steps_lose_stability_at_the_boundary(name, friction):
     """The boundary comes from a formula, or from coefficients; the radius from steps that the method takes."""
