@@ -95,6 +95,8 @@ class Motion:
         Which trajectories of the run the rows are; None for a run of one.
     calm : float, (k,) array or None
         ``|V| + T`` at the start of the run; a method may ask whether energies burst.
+    product_gradients : int
+        As how many gradients a Hessian-vector product counts: 2 where the potential has none of its own, and gradients are differenced.
     modes : (k,) int array or None
         The mode of each row, an index into ``list(system.laws)``; changed by ``set_modes`` alone.
     """
