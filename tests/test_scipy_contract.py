@@ -17,6 +17,7 @@ import torch
 from kinds import kinds
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
+from tolerances import REPRESENTED, scaled, tolerances
 from watched import close, event
 
 import phdyn
@@ -26,8 +27,8 @@ from phdyn.methods.catalogue import takes
 from phdyn.potentials import Quadratic
 
 EPS = np.finfo(float).eps
-SCIPY = ("RK45", "DOP853", "LSODA", "Radau")
-NAMES = kinds(name for name in names() if takes(get(name), phdyn.HeavyBall(Quadratic([1.0]))))
+SCIPY = ("RK45", "DOP853", "LSODA", "Radau", "RK23", "BDF")
+NAMES = kinds(name for name in names() if takes(get(name), phdyn.HeavyBall(Quadratic([1.0]))) and name not in REPRESENTED)
 PLAIN = [name for name in NAMES if get(name).fits(lambda t, x: x)]
 CASES = [*(("fun", name) for name in PLAIN), *(("ball", name) for name in NAMES)]
 EXACT = [case for case in CASES if not get(case[1]).fixed or get(case[1]).order > 1]  # a parabola is no matter for these
@@ -39,12 +40,12 @@ def setting(name: str, step: float = 0.05, rtol: float = 1e-8, first: float | No
     if get(name).fixed:
         return {"step": step}
     bounds = {} if first is None else {"max_step": first, "first_step": first}
-    return {"rtol": rtol, "atol": rtol / 1000, **bounds}
+    return {**tolerances(name, rtol, rtol / 1000), **bounds}
 
 
 def accuracy(name: str, step: float, span: float, adaptive: float = 1e-6) -> float:
-    """What is asked of a method: the span times the step to its order, for frequencies of 1."""
-    return span * step ** get(name).order if get(name).fixed else adaptive
+    """What is asked of a method: the span times the step to its order, for frequencies of 1; or what its tolerance allows."""
+    return span * step ** get(name).order if get(name).fixed else 10 * scaled(name, adaptive / 10)
 
 
 def swing(t: float, x: Any) -> Any:
@@ -187,7 +188,7 @@ def test_counts_and_directions(kind: str, name: str, direction: int) -> None:
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6, 1e-10])
 def test_an_oscillator_is_scipys(name: str, span: tuple[float, float], terminal: Any, rtol: float) -> None:
     events = [event(lambda t, x: x[0] - 0.1, direction=d) for d in (1, -1)] + [event(lambda t, x: x[1] - 0.3, terminal=terminal)]
-    options = {"method": name, "rtol": rtol, "atol": rtol / 100}
+    options = {"method": name, **tolerances(name, rtol, rtol / 100)}
     mine = phdyn.simulate(swing, span, [1.0, 0.2], events=events, **options)
     theirs = solve_ivp(swing, span, [1.0, 0.2], events=events, **options)
     assert (mine.status, mine.success) == (theirs.status, theirs.success)
@@ -278,8 +279,9 @@ def test_twenty_bounces(kind: str, name: str, direction: int) -> None:
         x = [0.0, restitution * speed]
     exact = first + np.append(0.0, np.cumsum(2 / GRAVITY * speeds[1:]))
     small = (kind, name) in EXACT
-    close(times, exact, atol=1e-9 if small else 40 * step)  # order 1: each flight is wrong by up to two steps
-    close(landed, speeds, atol=1e-8 if small else 2 * GRAVITY * step)
+    slack = 20 if name == "BDF" else 1  # it begins with order 1, and has a parabola to its tolerance
+    close(times, exact, atol=slack * 1e-9 if small else 40 * step)  # order 1: each flight is wrong by up to two steps
+    close(landed, speeds, atol=slack * 1e-8 if small else 2 * GRAVITY * step)
 
 
 @pytest.mark.parametrize("name", SCIPY)
@@ -641,7 +643,7 @@ def test_args_reach_fun_and_every_event(name: str) -> None:
 
     lands.terminal, lands.direction = True, -1
     sol = phdyn.simulate(pull, (0.0, 9.0), [3.0, 0.0], method=name, events=(late, lands), args=(4.0, 1.0), **setting(name, 0.01))
-    error = 0.02 if get(name).fixed and get(name).order == 1 else 1e-12
+    error = 0.02 if get(name).fixed and get(name).order == 1 else 1e-9 if name == "BDF" else 1e-12  # BDF begins with order 1
     assert sol.status == 1
     close([*sol.t_events[0], *sol.t_events[1]], [0.2, 1.0], atol=error)
     if name in SCIPY:

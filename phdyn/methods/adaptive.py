@@ -29,11 +29,12 @@ class RightHandSide:
         Whether the state carries dissipated and supplied work as two more components.
     must_be_finite : bool
         Whether a value that is not finite ends the run at once: for solvers that would hang, or report success.
-    ulps : int
-        By how many units in the last place of t a solver's last stage may miss the step's end (torchdiffeq evaluates it one early).
+    ulps : float
+        By how many units in the last place of t, in the state's precision, a solver's last stage may miss the step's end (torchdiffeq
+        rounds t to that precision and goes one back).
     """
 
-    def __init__(self, motion: Motion, *, work: bool, must_be_finite: bool, ulps: int = 0) -> None:
+    def __init__(self, motion: Motion, *, work: bool, must_be_finite: bool, ulps: float = 0) -> None:
         self.motion, self.work, self.must_be_finite, self.ulps = motion, work, must_be_finite, ulps
         self.size = motion.size
         self.known: Knot | None = None
@@ -80,7 +81,9 @@ class RightHandSide:
         return known
 
     def _is_time(self, knot: Knot, t: float) -> bool:
-        return knot.t == t or (self.ulps > 0 and abs(knot.t - t) <= self.ulps * np.spacing(max(abs(t), abs(knot.t))))
+        if knot.t == t or not self.ulps:
+            return knot.t == t
+        return bool(abs(knot.t - t) <= self.ulps * np.spacing(np.asarray(max(abs(t), abs(knot.t)), dtype=self.motion.vectors.dtype)))
 
     def _is_at(self, knot: Knot, t: float, x: Array) -> bool:
         """Say whether a knot is at (t, x)."""
@@ -119,7 +122,7 @@ class KnotStep(Step):
         self.begin(start)
         self.t0, self.V0, self.T0, self.d0, self.slope0 = self.t1, self.V1, self.T1, self.d1, self.slope1
         self.begin(end)
-        self.first, self.again, self.interpolant = start, again, interpolant
+        self.first, self.last, self.again, self.interpolant = start, end, again, interpolant
 
     def start_view(self) -> Knot:
         """See Step."""
@@ -145,7 +148,7 @@ class KnotStep(Step):
 
     def _own_path(self) -> Callable[[float], Array]:
         if self.interpolant is None:
-            return hermite_path(self.motion, self.first, self.end_view())
+            return hermite_path(self.motion, self.first, self.last)  # the knot itself: what it learns of f, the next step knows
         interpolant, t0, h = self.interpolant(), self.t0, self.h
         return lambda theta: interpolant(t0 + theta * h)
 

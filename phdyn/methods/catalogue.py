@@ -15,10 +15,10 @@ from phdyn.methods.fire import Fire
 from phdyn.methods.force_gradient import ForceGradientSplitting
 from phdyn.methods.nesterov import NESTEROV
 from phdyn.methods.runge_kutta import ButcherTableau
-from phdyn.methods.scipy_adaptive import DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK45_SCIPY
+from phdyn.methods.scipy_adaptive import BDF_SCIPY, DOP853_SCIPY, LSODA_SCIPY, RADAU_SCIPY, RK23_SCIPY, RK45_SCIPY
 from phdyn.methods.sgd import SgdMap
 from phdyn.methods.splittings import SPLITTINGS
-from phdyn.methods.torchdiffeq_adaptive import DOPRI5, DOPRI8
+from phdyn.methods.torchdiffeq_adaptive import ADAPTIVE_HEUN, BOSH3, DOPRI5, DOPRI8, FEHLBERG2
 from phdyn.methods.two_term import DISSIPATIVE_LEAPFROG, IMPLICIT_DAMPING, POLYAK
 from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem
 from phdyn.tables import Table
@@ -79,8 +79,13 @@ _BUILT_IN: tuple[Method, ...] = (
     DOP853_SCIPY,
     LSODA_SCIPY,
     RADAU_SCIPY,
+    RK23_SCIPY,
+    BDF_SCIPY,
     DOPRI5,
     DOPRI8,
+    BOSH3,
+    FEHLBERG2,
+    ADAPTIVE_HEUN,
     Fire(),
 )
 _RECOMMENDED = ("strang", "blanes-moan-4", "blanes-moan-6", "rk4", "RK45", "DOP853", "Radau", "dopri5")
@@ -90,9 +95,15 @@ _REFUSED = {
     "explicit_adams": "its error grows as the step shrinks in torchdiffeq 0.2.5 (29, 1e4, 6e5); use 'LSODA'",
     "implicit_adams": "its functional iteration does not converge in torchdiffeq 0.2.5; use 'LSODA'",
     "fixed_adams": "its functional iteration does not converge in torchdiffeq 0.2.5; use 'LSODA'",
+    "euler": "phdyn's own is 'explicit-euler'",
+    "midpoint": "phdyn takes torchdiffeq's methods that choose their steps; use 'strang' or 'rk4', or 'implicit-midpoint'",
+    "heun2": "phdyn takes torchdiffeq's methods that choose their steps; use 'strang' or 'rk4', or 'adaptive_heun'",
+    "heun3": "phdyn takes torchdiffeq's methods that choose their steps; use 'rk4', or 'bosh3'",
+    "scipy_solver": "scipy's solvers have their own names; use 'RK45' or 'DOP853'",
     "gd": "gradient descent is 'explicit-euler' on a GradientFlow",
     "gradient-descent": "gradient descent is 'explicit-euler' on a GradientFlow",
 }
+_VARIABLE = {"LSODA": "1 to 12", "BDF": "1 to 5"}
 _catalogue: dict[str, Method] = {method.name: method for method in _BUILT_IN}
 
 
@@ -162,7 +173,7 @@ def table(system: Any = None, *, recommended: bool = False) -> Table:
     return Table(
         {
             "method": [m.name for m in chosen],
-            "order": [str(m.order) if m.name != "LSODA" else "1 to 12" for m in chosen],
+            "order": [_VARIABLE.get(m.name, str(m.order)) for m in chosen],
             "gradients": [str(getattr(m, "cost", getattr(m, "stages", "adaptive"))) for m in chosen],
             "balance": [m.kind for m in chosen],
             "setting": [", ".join(getattr(m, "options", ("step",) if m.fixed else ("rtol", "atol"))) for m in chosen],

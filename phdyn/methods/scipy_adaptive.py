@@ -155,3 +155,5 @@ RK45_SCIPY = ScipyAdaptive("RK45", 5, "Dormand & Prince 1980, J. Comput. Appl. M
 DOP853_SCIPY = ScipyAdaptive("DOP853", 8, "Hairer, Norsett & Wanner 1993, Solving ODEs I, II.10", explicit=True)
 LSODA_SCIPY = ScipyAdaptive("LSODA", 12, "Petzold 1983, SIAM J. Sci. Stat. Comput. 4, 136 (orders 1 to 12)", explicit=False)
 RADAU_SCIPY = ScipyAdaptive("Radau", 5, "Hairer & Wanner 1996, Solving ODEs II, IV.8 (Radau IIA)", explicit=False)
+RK23_SCIPY = ScipyAdaptive("RK23", 3, "Bogacki & Shampine 1989, Appl. Math. Lett. 2, 321", explicit=True)
+BDF_SCIPY = ScipyAdaptive("BDF", 5, "Shampine & Reichelt 1997, SIAM J. Sci. Comput. 18, 1 (orders 1 to 5)", explicit=False)

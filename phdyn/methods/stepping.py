@@ -358,9 +358,10 @@ def _cubic_path(motion: Motion, start: Knot, end: Knot) -> Callable[[Any], Array
 
 
 def field_of(motion: Motion, knot: Knot) -> Array:
-    """Return the vector field at a knot, which costs no gradient."""
+    """Return the vector field at a knot: it costs no gradient, and of a plain ``fun`` a call where it is not known."""
     if knot.f is None:
-        knot.f = motion.combine(knot.t, knot.x, knot.g, motion.vectors.empty(motion.size, knot.x))
+        out = motion.vectors.empty(motion.size, knot.x)
+        knot.f = motion.combine(knot.t, knot.x, knot.g, out) if motion.has_energy else motion.field(knot.t, knot.x, out)[2]
     return knot.f
 
 

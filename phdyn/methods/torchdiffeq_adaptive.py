@@ -32,11 +32,15 @@ class TorchdiffeqAdaptive:
         Paper.
     solver : str
         torchdiffeq's name where it is another.
+    last_at_end : bool
+        Whether the last stage is at the step's end. Otherwise it is at a predictor, and torchdiffeq takes the derivative there for the one
+        at the next step's start.
 
     Notes
     -----
-    V and its gradient at a step's end are those of the last stage, so observing costs nothing. A located event re-solves from the
-    step's start. The path inside a step is phdyn's quintic (the cubic for systems without a split).
+    V and its gradient at a step's end are those of the last stage, so observing costs nothing. Where that is not at the end they cost one
+    gradient more a step. A located event re-solves from the step's start. The path inside a step is phdyn's quintic (the cubic for systems
+    without a split, through the field at both ends, where it may cost a call).
     """
 
     name: str
@@ -47,6 +51,7 @@ class TorchdiffeqAdaptive:
     fixed: bool = False
     any_kinetic: bool = True
     solver: str = ""
+    last_at_end: bool = True
 
     def fits(self, system: Any) -> bool:
         """Say yes: every system has a vector field."""
@@ -97,7 +102,7 @@ class _Solve:
         carries_work: bool,
     ) -> None:
         self.method, self.motion, self.observe, self.control = method, motion, observe, control
-        self.rhs = RightHandSide(motion, work=carries_work, must_be_finite=True, ulps=1)
+        self.rhs = RightHandSide(motion, work=carries_work, must_be_finite=True, ulps=1.5)
         self.rhs.remember(start)
         self.knot, self.work = start, (0.0, 0.0)
         self.tried = False
@@ -124,8 +129,8 @@ class _Solve:
         self.tried = True
 
     def last_stage(self, t: float, y: torch.Tensor) -> torch.Tensor:
-        """Return odeint's last state, which it reads off its interpolant, with the state of the last stage, where f is known."""
-        known = self.rhs.known
+        """Return odeint's last state, read off its interpolant, with the state of the last stage, where f is known, if that is there."""
+        known = self.rhs.known if self.method.last_at_end else None
         if known is not None and self.rhs.is_near(known, t, self._vector(y)):
             y = y.clone()
             y[: self.motion.size] = self.motion.vectors.tensor(known.x)
@@ -147,3 +152,11 @@ class _Solve:
 
 DOPRI5 = TorchdiffeqAdaptive("dopri5", 5, "Dormand & Prince 1980, J. Comput. Appl. Math. 6, 19")
 DOPRI8 = TorchdiffeqAdaptive("dopri8", 8, "Prince & Dormand 1981, J. Comput. Appl. Math. 7, 67")
+BOSH3 = TorchdiffeqAdaptive("bosh3", 3, "Bogacki & Shampine 1989, Appl. Math. Lett. 2, 321")
+FEHLBERG2 = TorchdiffeqAdaptive("fehlberg2", 2, "Fehlberg 1969, NASA TR R-315 (Runge-Kutta 1(2))", last_at_end=False)
+"""Its error estimate is h^2/512 x'', 1/256 of that of ``adaptive_heun``: for as small an error it needs an rtol 256 times smaller."""
+ADAPTIVE_HEUN = TorchdiffeqAdaptive(
+    "adaptive_heun", 2, "Heun 1900, Z. Math. Phys. 45, 23 (estimate: the difference from Euler's method)", last_at_end=False
+)
+"""Its last stage, the next step's first, is at Euler's predictor: one gradient a try, and one more a step for V at its end. The order that
+is measured at fixed steps is 2 all the same."""

@@ -184,7 +184,10 @@ _MEMBERS = {
     ),
     "runge-kutta": ("rk4", "explicit-euler", "implicit-midpoint", "gauss-4", "gauss-6", "implicit-euler"),
     "discrete gradient": ("gonzalez", "avf", "itoh-abe", "itoh-abe-symmetric"),
-    "adaptive": ("DOP853", "RK45", "dopri5", "dopri8", "LSODA", "Radau"),
+    "adaptive": (
+        *("DOP853", "RK45", "dopri5", "dopri8", "LSODA", "Radau"),
+        *("RK23", "BDF", "bosh3", "fehlberg2", "adaptive_heun"),
+    ),
 }
 """Members with a fixed place, hence the same look in every figure; others take the places after them."""
 

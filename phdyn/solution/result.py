@@ -37,7 +37,7 @@ class Solution:
     nfev, nvev, njev, nlu : int
         Gradients (or calls of ``fun``), values of V alone, Jacobians, factorizations.
     nsteps, nrejected : int
-        Steps accepted; rejected by an error control where the library tells (0 for LSODA and Radau, which do not).
+        Steps accepted; rejected by an error control where the library tells (0 for BDF, LSODA and Radau, which do not).
     t_end : float
         Where the run ended.
     status : int

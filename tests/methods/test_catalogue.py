@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.integrate
+from scipy.integrate import OdeSolver
+from torchdiffeq._impl.odeint import SOLVERS
 
 import phdyn
 from phdyn import ArgumentError, ArgumentTypeError, GradientFlow, HeavyBall, PortHamiltonianSystem, simulate
@@ -44,7 +47,19 @@ IMPLICIT = {
     "gauss-4": (4, "order"),
     "gauss-6": (6, "order"),
 }
-ADAPTIVE = {"RK45": 5, "DOP853": 8, "LSODA": 12, "Radau": 5, "dopri5": 5, "dopri8": 8}
+ADAPTIVE = {
+    "RK45": 5,
+    "DOP853": 8,
+    "LSODA": 12,
+    "Radau": 5,
+    "RK23": 3,
+    "BDF": 5,
+    "dopri5": 5,
+    "dopri8": 8,
+    "bosh3": 3,
+    "fehlberg2": 2,
+    "adaptive_heun": 2,
+}
 RULES = {"fire": 1}
 BALL = HeavyBall(lambda q: (q * q).sum(-1))
 PORT = PortHamiltonianSystem(np.eye(2), [[0, 1], [-1, 0]], np.zeros((2, 2)))
@@ -86,6 +101,11 @@ def test_names_orders_and_costs():
         ("verlet", "that is 'strang'$"),
         ("velocity-verlet", "that is 'strang'$"),
         ("gd", "'explicit-euler' on a GradientFlow"),
+        ("euler", "phdyn's own is 'explicit-euler'"),
+        ("midpoint", "methods that choose their steps; use 'strang' or 'rk4', or 'implicit-midpoint'"),
+        ("heun2", "methods that choose their steps; use 'strang' or 'rk4', or 'adaptive_heun'"),
+        ("heun3", "methods that choose their steps; use 'rk4', or 'bosh3'"),
+        ("scipy_solver", "scipy's solvers have their own names; use 'RK45'"),
         ("tsit5", "torchdiffeq 0.2.5 does not have it"),
         ("explicit_adams", "error grows as the step shrinks"),
         ("implicit_adams", "does not converge"),
@@ -97,6 +117,16 @@ def test_unknown_and_refused_names(name, message):
         get(name)
     with pytest.raises(ArgumentError, match=message):
         simulate(BALL, (0, 1), [1.0, 0.0], method=name, step=0.1)
+
+
+def test_every_solver_of_scipy_and_torchdiffeq_is_taken_or_refused():
+    """A new one would be missing in the catalogue without a word."""
+    scipys = [n for n, thing in vars(scipy.integrate).items() if isinstance(thing, type) and issubclass(thing, OdeSolver)]
+    assert set(scipys) - {"OdeSolver"} <= set(names())
+    for name in SOLVERS:
+        if name not in names():
+            with pytest.raises(ArgumentError, match=f"'{name}' is refused: .*use '|is refused: phdyn's own is '"):
+                get(name)
 
 
 def test_a_registered_method_works_by_name(catalogue):
@@ -157,6 +187,7 @@ def test_the_table():
     assert (rows["position-verlet"].gradients, rows["blanes-moan-6-14"].gradients) == ("1 + 1", "14 + 1")  # one for the energy at the end
     assert (rows["chin-4"].gradients, rows["chin-4"].systems) == ("2 + 1 product", "HeavyBall")
     assert (rows["LSODA"].order, rows["LSODA"].gradients, rows["LSODA"].setting) == ("1 to 12", "adaptive", "rtol, atol")
+    assert (rows["BDF"].order, rows["RK23"].order) == ("1 to 5", "3")
     assert rows["rk4"].systems == "all, and fun(t, x)"
     assert len(table(recommended=True)) == 8
     assert (rows["gonzalez"].gradients, rows["gonzalez"].balance, rows["gonzalez"].systems) == ("1 an iteration", "exact", "all")

@@ -23,12 +23,12 @@ def test_declared_is_measured_under_nesterovs_friction(name):
     assert studies.measure_order(name, friction=phdyn.NesterovFriction()) == pytest.approx(methods.get(name).order, abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["RK45", "DOP853", "dopri5", "dopri8"])
+@pytest.mark.parametrize("name", ["RK45", "DOP853", "RK23", "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun"])
 def test_explicit_pairs_are_held_to_fixed_steps(name):
     assert studies.measure_order(name) == pytest.approx(methods.get(name).order, abs=0.1)
 
 
-@pytest.mark.parametrize("name", ["LSODA", "Radau"])
+@pytest.mark.parametrize("name", ["LSODA", "Radau", "BDF"])
 def test_what_adapts_more_than_its_step_is_refused(name):
     with pytest.raises(ArgumentError, match=name):
         studies.measure_order(name)
