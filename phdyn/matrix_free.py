@@ -19,6 +19,8 @@ class MatrixFree:
     product : callable
         ``product(x, v)``: the matrix at a state (n,) times a vector (n,), as a new vector; of arrays where x0 was an array or a list, of
         tensors where it was a tensor.
+    either_kind : bool
+        Whether arrays will do there too: on the CPU they are faster than tensors.
 
     Examples
     --------
@@ -27,6 +29,7 @@ class MatrixFree:
     """
 
     product: Callable[[Array, Array], Array]
+    either_kind: bool = False
 
     def dense(self, x: np.ndarray) -> np.ndarray:
         """Return the matrix at a state, from n products: for small ones."""

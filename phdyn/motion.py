@@ -22,9 +22,9 @@ from phdyn.matrix_free import MatrixFree
 from phdyn.potentials import FunctionPotential, NetworkLoss, hvp
 from phdyn.potentials.base import Landscape
 from phdyn.row_friction import RowFriction
-from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, Sampled, Steps, height
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, Sampled, Steps, height
 from phdyn.typing import Array, Coefficient, FrictionLaw
-from phdyn.vectors import NumpyVectors, Rows, TorchRows, Vectors, take_rows
+from phdyn.vectors import NumpyVectors, Rows, TorchRows, Vectors, is_dual, take_rows
 
 __all__ = ["NO_LIMIT", "Halt", "Knot", "Motion", "bind", "supports_rows"]
 
@@ -408,8 +408,9 @@ class Motion:
 
     def _start_with(self, height: Any, slope: Any) -> None:
         """Keep the evaluation of the check: it is the run's first."""
-        g = self.vectors.from_tensor(slope.detach()) if isinstance(slope, torch.Tensor) else slope
-        self._first = (float(height), g)
+        if isinstance(slope, torch.Tensor):
+            slope = self.vectors.from_tensor(slope if is_dual(slope) else slope.detach())  # detaching drops a tangent
+        self._first = (float(height), slope)
 
 
 class HeavyBallMotion(Motion):
@@ -576,7 +577,8 @@ class PortMotion(Motion):
     """x' = (J - R) grad H + G u, y = G^T grad H."""
 
     def __init__(self, system: PortHamiltonianSystem, vectors: Vectors, size: int, *, tensors: bool) -> None:
-        super().__init__(system, vectors, size, tensors=tensors)
+        super().__init__(system, vectors, size, tensors=tensors and not getattr(system.energy, "either_kind", False))
+        self.as_tensors = tensors
         self._bind(system.energy)
         self.apart = hasattr(system.energy, "potential_of")
 
@@ -598,7 +600,7 @@ class PortMotion(Motion):
         """Return J, R or G at x times a vector."""
         if not isinstance(matrix, MatrixFree):
             return self._matrix(matrix, x) @ v
-        if not self.tensors:
+        if matrix.either_kind or not self.as_tensors:
             return matrix.product(x, v)
         tensor = self.vectors.tensor
         return self.vectors.from_tensor(matrix.product(tensor(x), tensor(v)))
@@ -706,7 +708,7 @@ def bind(
     if batch is not None:
         raise ArgumentTypeError(f"a batch is of a HeavyBall or a GradientFlow, not {system!r}: one trajectory at a time")
     if isinstance(system, PortHamiltonianSystem):
-        return PortMotion(system, vectors, size, tensors=tensors and not isinstance(system.energy, QuadraticForm))
+        return PortMotion(system, vectors, size, tensors=tensors)
     if callable(system) and not isinstance(system, type):
         return PlainMotion(system, vectors, size, tensors=tensors, args=args)
     raise ArgumentTypeError(f"the system is a HeavyBall, GradientFlow, PortHamiltonianSystem or fun(t, x), not {system!r}")

@@ -174,6 +174,8 @@ class PortHamiltonianSystem:
 class QuadraticForm:
     """H = x^T Q x / 2 for a symmetric matrix Q, on NumPy or torch."""
 
+    either_kind = True  # an array where x0 was a tensor will do
+
     def __init__(self, matrix: Any) -> None:
         self.Q = _finite_matrix(matrix, "the matrix Q of the Hamiltonian")
         if not np.allclose(self.Q, self.Q.T, rtol=1e-12, atol=0):

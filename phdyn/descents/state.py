@@ -12,7 +12,8 @@ import torch
 
 from phdyn.errors import ArgumentError
 from phdyn.matrix_free import MatrixFree
-from phdyn.potentials import NetworkLoss, as_potential
+from phdyn.potentials import FunctionPotential, NetworkLoss, as_potential
+from phdyn.potentials.base import Landscape
 from phdyn.systems import PortHamiltonianSystem, at_rest, height
 
 
@@ -30,6 +31,8 @@ class Descent(ABC):
 
     def __init__(self, potential: Any) -> None:
         self.potential: Any = as_potential(potential)
+        self.either_kind = isinstance(self.potential, (Landscape, FunctionPotential, NetworkLoss))
+        """Whether arrays will do where x0 was a tensor: they are faster, but an object of the user's is promised tensors."""
 
     @abstractmethod
     def energy(self, V: Any, parts: Any) -> Any:  # noqa: N803 (the field's letter)
@@ -61,7 +64,8 @@ class Descent(ABC):
 
     def system(self) -> PortHamiltonianSystem:
         """Return the system."""
-        return PortHamiltonianSystem(self, MatrixFree(self.interconnection), MatrixFree(self.dissipation))
+        J, R = (MatrixFree(product, either_kind=True) for product in (self.interconnection, self.dissipation))
+        return PortHamiltonianSystem(self, J, R)
 
     def start(self, x: Any) -> Any:
         """Return the state to begin with, from x = (q, 0): its numbers are 0."""
