@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
-from phdyn import events, methods, potentials
+from phdyn import descents, events, methods, potentials
 from phdyn.automaton import HybridAutomaton
 from phdyn.errors import (
     ArgumentError,
@@ -21,6 +21,7 @@ from phdyn.errors import (
 from phdyn.events import LossGoal
 from phdyn.friction import ConstantFriction, NesterovFriction, ScheduledFriction, SwitchedFriction
 from phdyn.kinetic import RelativisticKinetic
+from phdyn.matrix_free import MatrixFree
 from phdyn.potentials import NetworkLoss
 from phdyn.recording import Every
 from phdyn.simulate import simulate
@@ -48,6 +49,7 @@ __all__ = [
     "HeavyBall",
     "HybridAutomaton",
     "LossGoal",
+    "MatrixFree",
     "MissingExtraError",
     "NesterovFriction",
     "NetworkLoss",
@@ -65,6 +67,7 @@ __all__ = [
     "__version__",
     "at_rest",
     "data",
+    "descents",
     "events",
     "load",
     "methods",

@@ -19,10 +19,9 @@ from phdyn.methods.catalogue import check_fit, resolve
 from phdyn.methods.splitting import Splitting, check_stability
 from phdyn.methods.stepping import Control
 from phdyn.motion import Motion, bind
-from phdyn.potentials import NetworkLoss
 from phdyn.recording import MODES, check_memory
 from phdyn.solution import State
-from phdyn.systems import HeavyBall, Sampled, Steps, describe
+from phdyn.systems import HeavyBall, Sampled, Steps, describe, network_of
 from phdyn.transitions import Transition
 from phdyn.typing import Array, Method
 from phdyn.vectors import NumpyVectors, vectors_of
@@ -288,10 +287,10 @@ def check_goal(event: Event, batch: int | None) -> None:
 
 
 def _check_precision(system: Any, x: Any) -> None:
-    potential = getattr(_parts(system)[0], "potential", None)
-    if not isinstance(potential, NetworkLoss):
+    moved = network_of(_parts(system)[0])
+    if moved is None:
         return
-    network, given = str(potential.dtype).removeprefix("torch."), str(x.dtype).removeprefix("torch.")
+    network, given = str(moved.dtype).removeprefix("torch."), str(x.dtype).removeprefix("torch.")
     if network != given:
         raise ArgumentError(f"x0 is {given}, the network {network}: use V.initial_state(), or convert x0 or the model")
 

@@ -19,10 +19,9 @@ from phdyn.friction import ConstantFriction, SwitchedFriction, check_rows
 from phdyn.merging import merge
 from phdyn.methods.catalogue import resolve
 from phdyn.motion import supports_rows
-from phdyn.potentials import NetworkLoss
 from phdyn.run import Run
 from phdyn.solution import Solution, State
-from phdyn.systems import HeavyBall
+from phdyn.systems import HeavyBall, network_of
 from phdyn.transitions import Transition
 
 
@@ -66,8 +65,8 @@ def one_by_one(prepare: Any, system: Any, t_span: Any, x0: Any, options: dict[st
         Under ``monitor="raise"``, with the batch as far as it came: trajectories that wait end after a step.
     """
     method = resolve(options["method"])
-    if isinstance(getattr(system, "potential", None), NetworkLoss):
-        raise ArgumentError("a network's loss takes one trajectory at a time: x0 of shape (2n,)")
+    if network_of(system) is not None:
+        raise ArgumentError("a network's loss takes one trajectory at a time: x0 is one state")
     if not method.fixed and options["t_eval"] is None and options["record"] != "ends":
         raise ArgumentError(f"the trajectories of a batch by '{method.name}' have no common grid: pass t_eval=..., or record=\"ends\"")
     count = batch_of(x0) or 0

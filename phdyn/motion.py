@@ -18,12 +18,13 @@ from phdyn.automaton import HybridAutomaton
 from phdyn.counts import NO_LIMIT, Counts, Halt, RowCounts
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import Damping, check_rows, damping, entered
+from phdyn.matrix_free import MatrixFree
 from phdyn.potentials import FunctionPotential, NetworkLoss, hvp
 from phdyn.potentials.base import Landscape
 from phdyn.row_friction import RowFriction
-from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, QuadraticForm, Sampled, Steps, height
+from phdyn.systems import GradientFlow, HeavyBall, PortHamiltonianSystem, Sampled, Steps, height
 from phdyn.typing import Array, Coefficient, FrictionLaw
-from phdyn.vectors import NumpyVectors, Rows, TorchRows, Vectors, take_rows
+from phdyn.vectors import NumpyVectors, Rows, TorchRows, Vectors, is_dual, take_rows
 
 __all__ = ["NO_LIMIT", "Halt", "Knot", "Motion", "bind", "supports_rows"]
 
@@ -111,6 +112,8 @@ class Motion:
     """Largest speed at kinetic energy 1: the square root of 2/m."""
     free_powers = False
     """Whether dissipated and supplied power need no gradient."""
+    apart = False
+    """Whether a part of an energy that does not split is known as the potential's: see ``shares``."""
 
     def __init__(self, system: Any, vectors: Vectors, size: int, *, tensors: bool, batch: int | None = None) -> None:
         self.system = system
@@ -353,6 +356,10 @@ class Motion:
             raise ArgumentError(f"the potential's hvp(q, v) has shape {tuple(np.shape(answer))}, not {tuple(q.shape)}, that of q")
         return answer
 
+    def shares(self, x: Array, T: float, V: float) -> tuple[float, float]:  # noqa: N803 (the field's letters)
+        """Return T and V as the account has them: those of the run, or, where they are ``apart``, what is the potential's and the rest."""
+        return T, V
+
     def climb(self, t: float, x: Array, g: Array) -> float:
         """Return dV/dt at a state."""
         return self.vectors.dot(g, self.combine(t, x, g, self.vectors.empty(self.size, x)))
@@ -393,7 +400,7 @@ class Motion:
             self._check_rows(energy, z)
             return
         argument = self.vectors.tensor(z) if self.tensors else z
-        V, slope = energy.value_and_grad(argument)
+        V, slope = getattr(energy, "check_start", energy.value_and_grad)(argument)
         if np.shape(V) != ():
             raise ArgumentError(f"the potential returned shape {tuple(np.shape(V))}, not (): end with .sum(-1)")
         if tuple(np.shape(slope)) != (len(z),):
@@ -427,8 +434,9 @@ class Motion:
 
     def _start_with(self, height: Any, slope: Any) -> None:
         """Keep the evaluation of the check: it is the run's first."""
-        g = self.vectors.from_tensor(slope.detach()) if isinstance(slope, torch.Tensor) else slope
-        self._first = (float(height), g)
+        if isinstance(slope, torch.Tensor):
+            slope = self.vectors.from_tensor(slope if is_dual(slope) else slope.detach())  # detaching drops a tangent
+        self._first = (float(height), slope)
 
 
 class HeavyBallMotion(Motion):
@@ -645,8 +653,17 @@ class PortMotion(Motion):
     """x' = (J - R) grad H + G u, y = G^T grad H."""
 
     def __init__(self, system: PortHamiltonianSystem, vectors: Vectors, size: int, *, tensors: bool) -> None:
-        super().__init__(system, vectors, size, tensors=tensors)
+        super().__init__(system, vectors, size, tensors=tensors and not getattr(system.energy, "either_kind", False))
+        self.as_tensors = tensors
         self._bind(system.energy)
+        self.apart = hasattr(system.energy, "potential_of")
+
+    def shares(self, x: Array, T: float, V: float) -> tuple[float, float]:  # noqa: N803
+        """See Motion; V is the whole energy, T is 0."""
+        if not self.apart:
+            return T, V
+        share = float(self.system.energy.potential_of(V, x))
+        return V - share, share
 
     def _matrix(self, matrix: Any, x: Array) -> Any:
         """Return J, R or G at x in the run's kind of array."""
@@ -655,19 +672,29 @@ class PortMotion(Motion):
             return np.asarray(matrix(vectors.tensor(x)) if callable(matrix) else matrix, dtype=vectors.dtype)
         return torch.as_tensor(matrix(x) if callable(matrix) else matrix, dtype=x.dtype, device=x.device)
 
+    def product(self, matrix: Any, x: Array, v: Array) -> Array:
+        """Return J, R or G at x times a vector."""
+        if not isinstance(matrix, MatrixFree):
+            return self._matrix(matrix, x) @ v
+        if matrix.either_kind or not self.as_tensors:
+            return matrix.product(x, v)
+        tensor = self.vectors.tensor
+        return self.vectors.from_tensor(matrix.product(tensor(x), tensor(v)))
+
     def combine(self, t: float, x: Array, g: Array, out: Array) -> Array:
         """Write (J - R) grad H + G u into out."""
-        out[:] = (self._matrix(self.system.J, x) - self._matrix(self.system.R, x)) @ g
+        out[:] = self.product(self.system.J, x, g)
+        out -= self.product(self.system.R, x, g)
         u = self.force(t, x)
         if u is not None:
-            out += self._matrix(self.system.G, x) @ u
+            out += self.product(self.system.G, x, u)
         return out
 
     def powers(self, t: float, x: Array, g: Array | None) -> tuple[float, float]:
         """Return grad H . R grad H and y . u."""
-        dissipated = float(g @ (self._matrix(self.system.R, x) @ g))
+        dissipated = float(g @ self.product(self.system.R, x, g))
         u = self.force(t, x)
-        return dissipated, 0.0 if u is None else float(g @ (self._matrix(self.system.G, x) @ u))
+        return dissipated, 0.0 if u is None else float(g @ self.product(self.system.G, x, u))
 
     def check(self, t: float, x: Array) -> None:
         """See Motion."""
@@ -676,7 +703,13 @@ class PortMotion(Motion):
             raise ArgumentError(f"x0 has {n} components, the matrices of the system are for {system.size}")
         self._check_energy(system.energy, x)
         for name in ("J", "R"):
-            shape = self._matrix(getattr(system, name), x).shape
+            matrix = getattr(system, name)
+            if isinstance(matrix, MatrixFree):
+                shape = tuple(self.product(matrix, x, self.vectors.clone(x)).shape)
+                if shape != (n,):
+                    raise ArgumentError(f"the product of {name} with a vector has shape {shape}, not ({n},)")
+                continue
+            shape = self._matrix(matrix, x).shape
             if tuple(shape) != (n, n):
                 raise ArgumentError(f"{name}(x) has shape {tuple(shape)}, not ({n}, {n})")
         if system.G is not None:
@@ -754,7 +787,7 @@ def bind(
     if batch is not None:
         raise ArgumentTypeError(f"a batch is of a HeavyBall or a GradientFlow, not {system!r}: one trajectory at a time")
     if isinstance(system, PortHamiltonianSystem):
-        return PortMotion(system, vectors, size, tensors=tensors and not isinstance(system.energy, QuadraticForm))
+        return PortMotion(system, vectors, size, tensors=tensors)
     if callable(system) and not isinstance(system, type):
         return PlainMotion(system, vectors, size, tensors=tensors, args=args)
     raise ArgumentTypeError(f"the system is a HeavyBall, GradientFlow, PortHamiltonianSystem or fun(t, x), not {system!r}")

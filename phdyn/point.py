@@ -44,9 +44,8 @@ class Point:
 
     @property
     def potential(self) -> float:
-        """V at the position (H where nothing splits)."""
-        self.evaluated = True
-        return self._known.V if self._known is not None else self._motion.value(self._motion.position(self._x))
+        """V at the position (H where nothing splits; V all the same of the systems of ``phdyn.descents``)."""
+        return self._motion.shares(self._x, 0.0, self._height())[1]
 
     @property
     def gradient(self) -> torch.Tensor:
@@ -81,13 +80,20 @@ class Point:
 
     @property
     def kinetic(self) -> float:
-        """T."""
+        """T (of the systems of ``phdyn.descents`` what of the energy is not V)."""
+        if self._motion.apart:
+            return self._motion.shares(self._x, 0.0, self._height())[0]
         return self._known.T if self._known is not None else self._motion.kinetic(self._x)
 
     @property
     def hamiltonian(self) -> float:
         """H = T + V."""
-        return self.kinetic + self.potential
+        return self._height() if self._motion.apart else self.kinetic + self.potential
+
+    def _height(self) -> float:
+        """Return V as the run has it: the whole energy where nothing splits."""
+        self.evaluated = True
+        return self._known.V if self._known is not None else self._motion.value(self._motion.position(self._x))
 
     def _motion_gradient(self) -> Array:
         if not self._motion.has_energy:

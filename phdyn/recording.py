@@ -14,8 +14,8 @@ from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.methods.stepping import Step
 from phdyn.motion import Halt, Knot, Motion
 from phdyn.point import Point
-from phdyn.potentials import NetworkLoss
 from phdyn.solution import DenseOutput
+from phdyn.systems import network_of
 from phdyn.tables import Table
 
 MODES = ("states", "energy", "ends")
@@ -216,6 +216,6 @@ class Observer:
 
 def show_in_module(motion: Motion, x: Any) -> None:
     """Let a network's module hold the position x, for users' functions that call the model, and at the end of a run."""
-    potential = getattr(motion.system, "potential", None)
-    if isinstance(potential, NetworkLoss):
-        potential.load(motion.vectors.tensor(motion.position(x)))
+    network = network_of(motion.system)
+    if network is not None:
+        network.load(motion.vectors.tensor(motion.position(x))[: network.dim])

@@ -52,8 +52,8 @@ class Run:
         self.active: list[Watch] = []
         opening, sums = (None, None) if before is None else (before.account, before.sums.copy())
         keep = "all" if plan.record == "states" and plan.t_eval is None else "ends" if plan.record == "ends" else "thin"
-        self.account = Account(self.knot, keep=keep, split=motion.has_split or hasattr(plan.system, "potential"), backward=plan.backward,
-                               opening=opening, sums=sums)
+        split = motion.has_split or motion.apart or hasattr(plan.system, "potential")
+        self.account = Account(self._apart(self.knot), keep=keep, split=split, backward=plan.backward, opening=opening, sums=sums)
         self.parts = None
         if plan.control.parts:
             self.parts = Parts(self.knot, None if before is None else before.parts, keep=keep, backward=plan.backward)
@@ -70,6 +70,13 @@ class Run:
         self.last: Step | None = None
 
     # --- setting up -----------------------------------------------------------------------------------------------------------
+    def _apart(self, knot: Knot) -> Knot:
+        """Return a knot with its energies as the account has them."""
+        if not self.motion.apart:
+            return knot
+        T, V = self.motion.shares(knot.x, knot.T, knot.V)
+        return Knot(knot.t, knot.x, V, T, knot.d, knot.g)
+
     def _take_up(self, before: State | None) -> None:
         """Go on with what the guards of the run before remember."""
         if before is None:
@@ -192,7 +199,7 @@ class Run:
         """Be at a stop that rounding, or less than a method can step over, keeps the run from."""
         knot = self.knot
         knot.t = stop
-        self.account.post(stop, knot.T, knot.V, 0.0, 0.0)
+        self.account.post(stop, *self.motion.shares(knot.x, knot.T, knot.V), 0.0, 0.0)
         if self.parts is not None:
             self.parts.post(stop, knot.T, knot.V, 0.0, 0.0, (0.0, 0.0))
         self.recorder.finish(knot, self.mode, states=True)
@@ -231,7 +238,8 @@ class Run:
         """Enter a step into account and records."""
         self.nsteps += 1
         self.last = step
-        self.account.post(step.t1, step.T1, step.V1, step.dissipated, step.supplied)
+        T, V = self.motion.shares(step.x1, step.T1, step.V1) if self.motion.apart else (step.T1, step.V1)
+        self.account.post(step.t1, T, V, step.dissipated, step.supplied)
         if self.parts is not None:
             self.parts.post(step.t1, step.T1, step.V1, step.dissipated, step.supplied, step.along)
         if self.recorder.each_step:
@@ -331,7 +339,7 @@ class Run:
         injected = 0.0
         if self.motion.has_energy and (self.knot.T, self.knot.V) != (knot.T, knot.V):
             injected = (self.knot.T + self.knot.V) - (knot.T + knot.V)
-            self.account.jump(self.knot.T, self.knot.V, injected)
+            self.account.jump(*self.motion.shares(self.knot.x, self.knot.T, self.knot.V), injected)
             if self.parts is not None:
                 self.parts.jump(knot, self.knot)
         self.recorder.switch(knot.t, self.knot.x, self.mode)

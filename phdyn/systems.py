@@ -15,7 +15,8 @@ import torch
 from phdyn.errors import ArgumentError, ArgumentTypeError
 from phdyn.friction import SwitchedFriction, as_friction
 from phdyn.kinetic import RelativisticKinetic
-from phdyn.potentials import as_potential
+from phdyn.matrix_free import MatrixFree
+from phdyn.potentials import NetworkLoss, as_potential
 from phdyn.potentials.products import direction, position
 from phdyn.transitions import Transition
 from phdyn.typing import FrictionLaw, Potential
@@ -114,7 +115,8 @@ class PortHamiltonianSystem:
         H = x^T Q x / 2.
     J, R : (n, n) array or callable
         Interconnection (skew) and dissipation (symmetric, positive semidefinite), or torch functions of x. Arrays are checked here;
-        functions are not: the energy balance judges them.
+        functions are not: the energy balance judges them. ``MatrixFree(product)`` is a matrix that is not formed: for states as large as a
+        network.
     G : (n, m) array or callable, optional
         Port matrix.
     u : callable, Steps or Sampled, optional
@@ -139,8 +141,8 @@ class PortHamiltonianSystem:
         units: Mapping[str, str] | None = None,
     ) -> None:
         self.energy: Any = QuadraticForm(hamiltonian) if _is_matrix(hamiltonian) else as_potential(hamiltonian)
-        self.J = J if callable(J) else _checked_skew(J)
-        self.R = R if callable(R) else _checked_dissipation(R)
+        self.J = J if callable(J) or isinstance(J, MatrixFree) else _checked_skew(J)
+        self.R = R if callable(R) or isinstance(R, MatrixFree) else _checked_dissipation(R)
         self.G = G if callable(G) or G is None else _finite_matrix(G, "G")
         self.u = _checked_input(u)
         self.units = dict(units or {})
@@ -179,6 +181,8 @@ class PortHamiltonianSystem:
 
 class QuadraticForm:
     """H = x^T Q x / 2 for a symmetric matrix Q, on NumPy or torch."""
+
+    either_kind = True  # an array where x0 was a tensor will do
 
     def __init__(self, matrix: Any) -> None:
         self.Q = _finite_matrix(matrix, "the matrix Q of the Hamiltonian")
@@ -275,8 +279,18 @@ def height(energy: Any, x: Any) -> Any:
     return energy.value_and_grad(x)[0] if value is None else value(x)
 
 
+def network_of(system: Any) -> NetworkLoss | None:
+    """Return the network that a system moves: its potential, its energy, or what its energy is made of; None without one."""
+    energy = getattr(system, "energy", None)
+    parts = (getattr(system, "potential", None), energy, getattr(energy, "potential", None))
+    return next((part for part in parts if isinstance(part, NetworkLoss)), None)
+
+
 def describe(part: Any) -> str:
-    """Return how an object is called in tables: a function by its name, an object by its class and size."""
+    """Return how an object is called in tables: a function by its name, an object by its class and size or by what it is made of."""
+    inner = getattr(part, "potential", None)
+    if hasattr(inner, "value_and_grad"):
+        return f"{type(part).__name__}({describe(inner)})"
     function = getattr(part, "function", None)
     name = getattr(function, "__name__", None) if function is not None else type(part).__name__
     dim = getattr(part, "dim", None)

@@ -345,3 +345,23 @@ def test_locating_an_event_leaves_a_networks_run_as_it_was(name):
     loud = simulate(system, (0, 3), V.initial_state(), method=name, step=0.1, monitor=None, events=crossing)
     assert len(loud.t_events[0]) > 0
     np.testing.assert_array_equal(loud.y, quiet.y)
+
+
+# --- derivatives through a run --------------------------------------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["strang", "rk4"])
+def test_the_first_gradient_of_a_run_keeps_its_tangent(name):
+    """The end's derivative with respect to the start, in forward mode; the gradient looked at before the run is its first."""
+    x0, direction = (torch.tensor(v, dtype=torch.float64) for v in ([1.3, -0.4, 0.2, 0.5], [1.0, -0.5, 0.3, 2.0]))
+    system = HeavyBall(lambda q: (q**4).sum(-1) / 4 + q[..., 0] * q[..., 1], friction=0.3)
+
+    def end(x):
+        seen = []
+        look = {"end": lambda point: seen.append(point.x.clone()) or 0.0}
+        simulate(system, (0.0, 0.2), x, method=name, step=0.1, monitor=None, observables=look)
+        return seen[-1]
+
+    with torch.autograd.forward_ad.dual_level():
+        tangent = torch.autograd.forward_ad.unpack_dual(end(torch.autograd.forward_ad.make_dual(x0, direction))).tangent
+    difference = (end(x0 + 1e-6 * direction) - end(x0 - 1e-6 * direction)) / 2e-6
+    np.testing.assert_allclose(tangent, difference, atol=1e-8)

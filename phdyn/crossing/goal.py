@@ -59,6 +59,9 @@ class GoalWatch(Watch):
     def __init__(self, event: LossGoal, motion: Motion, reference: Any, *, count: int = 1, **place: Any) -> None:
         if not motion.has_energy:
             raise ArgumentError(f"{event} watches a potential, and a plain fun(t, x) has none: write an event(t, x)")
+        if motion.apart:
+            remedy = "Guard(lambda point: point.potential - value, direction=-1)"
+            raise ArgumentError(f"{event} would watch the energy of {motion.system!r}, which is more than the loss: use {remedy}")
         super().__init__(event, motion, count=count, **place)
         self.level = np.array(np.broadcast_to(event.level(reference), (count,)), dtype=np.float64)
         self.closest = np.array(np.broadcast_to(reference, (count,)), dtype=np.float64)

@@ -26,7 +26,8 @@ class Energy:
     t : (T,) array
         Times; in a batch those of all trajectories: one that has ended holds its last energies.
     kinetic, potential : (T,) or (B, T) array or None
-        T and V; None for a PortHamiltonianSystem, which has no such split; T is 0 for a GradientFlow.
+        T and V; None for a PortHamiltonianSystem, which has no such split; T is 0 for a GradientFlow. For the systems of
+        ``phdyn.descents``, whose energies are no sums of the two, V and the rest.
     hamiltonian : (T,) or (B, T) array
         H.
     dissipated, supplied, injected : (T,) or (B, T) array

@@ -130,10 +130,10 @@ class PortStepper(ImplicitStepper):
         def end(x: Array) -> Array:
             nonlocal works
             slope, centre = self.method.gradient(ends, x), 0.5 * (self.x0 + x)
-            lost = motion._matrix(system.R, centre) @ slope
-            flow = motion._matrix(system.J, centre) @ slope - lost
+            lost = motion.product(system.R, centre, slope)
+            flow = motion.product(system.J, centre, slope) - lost
             u = motion.force(middle, centre)
-            fed = None if u is None else motion._matrix(system.G, centre) @ u
+            fed = None if u is None else motion.product(system.G, centre, u)
             works = h * float(slope @ lost), 0.0 if fed is None else h * float(slope @ fed)
             return self.x0 + h * (flow if fed is None else flow + fed)
 
