@@ -336,7 +336,7 @@ class Motion:
         """Return T at a state (0 without a split)."""
         return 0.0 if self.ids is None else np.zeros(len(self.ids))
 
-    def product(self, q: Array, v: Array) -> Array:
+    def hessian_product(self, q: Array, v: Array) -> Array:
         """Return Hess V at q times a vector: counted as a gradient, by differences (a potential without ``hvp``) as the two it takes.
 
         Raises

@@ -112,7 +112,7 @@ class ForceGradientStepper:
         u = motion.force(t, q)
         forward = (-g if u is None else u - g) * motion.inverse_mass
         vectors.axpy(-2 / 3 * length, g, p)  # before the product, which may overwrite the gradient
-        vectors.axpy(-(length**3) / 36, motion.product(q, forward), p)
+        vectors.axpy(-(length**3) / 36, motion.hessian_product(q, forward), p)
         if u is not None:
             vectors.axpy(2 / 3 * length, motion.force(t, q + length**2 / 24 * forward), p)
 
