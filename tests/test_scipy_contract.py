@@ -1,5 +1,7 @@
 """scipy's contract for events, whole, on every method of the catalogue: a plain ``fun`` where the method takes one, and a heavy ball.
 
+(But for those of ``REPRESENTED``, which hold to it, too, and would take two minutes more.)
+
 What is expected comes from closed forms, and from ``solve_ivp`` where scipy is right. It is not, and phdyn does otherwise, where a
 root lies on the end of a step or on the start of the span (scipy counts it twice, and at the start), and where of two events at one
 time the terminal one is listed first (scipy then drops the other).

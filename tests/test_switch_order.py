@@ -1,4 +1,7 @@
-"""Event times, states after 1, 2 and 5 switches, and the energy account converge with the order of every registered method."""
+"""Event times, states after 1, 2 and 5 switches, and the energy account converge with the order of every registered method.
+
+Of pairs of low order RK23 is here; torchdiffeq's would take minutes: at 1024 steps and more their event times and states have it, too.
+"""
 
 from __future__ import annotations
 

@@ -290,6 +290,13 @@ def test_what_is_known_at_a_steps_end_is_of_that_end(name, dtype):
     assert 0 <= 2 + STAGES[name] * (quiet.nsteps + quiet.nrejected) + predicted * quiet.nsteps - quiet.nfev <= 3 * predicted
 
 
+def test_a_run_ends_where_its_method_does_not_at_a_predictor():
+    """Heun's step of 2e-7 ends 2e-14 beside its predictor: nearer than a rounded interpolant may be to a stage at the step's end."""
+    sol = simulate(lambda t, y: -y, (0.0, 2e-7), [1.0], method="adaptive_heun", first_step=2e-7)
+    assert sol.nsteps == 1
+    np.testing.assert_allclose(sol.y[0, -1], np.exp(-2e-7), rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", TORCHDIFFEQ)
 def test_a_plain_fun_is_looked_at_inside_its_steps(name, dtype):

@@ -22,7 +22,7 @@ def _budgets() -> tuple[int, ...]:
 
 
 def _tolerances() -> tuple[float, ...]:
-    return tuple(float(f"{10 ** (-k / 2):.3g}") for k in range(24))
+    return tuple(float(f"{10 ** (-k / 2):.3g}") for k in range(2, 24))
 
 
 def _long() -> dict[str, float]:

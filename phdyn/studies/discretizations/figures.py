@@ -48,14 +48,21 @@ def draw(run: Run, folder: str | Path) -> list[Path]:
     return draw_parts(run, folder, parts)
 
 
-def _wide() -> Any:
-    """Return the axes of a figure of two columns, with room for many names."""
+def _wide(plot: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Draw on a figure of two columns; its many names are below."""
     from matplotlib import pyplot as plt
 
-    from phdyn.plots import style
+    from phdyn.plots import labels, style
 
     with style.drawing():
-        return plt.subplots(figsize=(style.WIDE, 0.5 * style.WIDE), layout="constrained")[1]
+        ax = plt.subplots(figsize=(style.WIDE, 0.5 * style.WIDE), layout="constrained")[1]
+        plot(*arguments, ax, **options)
+        legend = ax.get_legend()
+        if legend is not None:
+            handles = [handle for handle in legend.legend_handles if handle is not None]
+            legend.remove()
+            labels.legend_outside(ax, handles, fresh=True)
+    return ax
 
 
 def _orders(run: Run, tables: dict[str, Table]) -> Drawn:  # noqa: ARG001 (a part's signature)
@@ -64,7 +71,7 @@ def _orders(run: Run, tables: dict[str, Table]) -> Drawn:  # noqa: ARG001 (a par
     if "system_orders" not in tables or not np.isfinite(tables["system_orders"]["measured"]).any():
         return None
     comparison: Any = SimpleNamespace(table=tables["precision"], orders=tables["system_orders"], solutions={})
-    return plots.plot_orders(comparison, _wide()), "Which order shows on this system?"
+    return _wide(plots.plot_orders, comparison), "Which order shows on this system?"
 
 
 def _work(run: Run, tables: dict[str, Table], *, y: Any, x: Any) -> Drawn:  # noqa: ARG001 (a part's signature)
@@ -73,7 +80,7 @@ def _work(run: Run, tables: dict[str, Table], *, y: Any, x: Any) -> Drawn:  # no
     if "precision" not in tables:
         return None
     comparison: Any = SimpleNamespace(table=tables["precision"], solutions={})
-    return plots.plot_work_precision(comparison, _wide(), y=y, x=x), _heading(tables, y, x)
+    return _wide(plots.plot_work_precision, comparison, y=y, x=x), _heading(tables, y, x)
 
 
 def _heading(tables: dict[str, Table], y: str, x: str) -> str:
@@ -173,12 +180,10 @@ def _long_run(run: Run, tables: dict[str, Table]) -> Drawn:  # noqa: ARG001 (a p
             if ax is not axes[0, 0]:
                 ax.set_ylabel("")
         labels.legend_outside(axes[0, 0], handles, fresh=True)
-    table = tables["long_run"]
-    growth = max((row.growth for row in table if row.method not in _DRIFTING and np.isfinite(row.growth)), default=float("nan"))
-    return axes[0], f"Splittings: {growth:.2f} times the residual of a tenth of the time"
-
-
-_DRIFTING: Final = ("rk4", "explicit-euler")
+    free = [row for row in tables["long_run"] if np.isfinite(row.growth) and not np.isfinite(row.slope)]
+    steady = sorted({row.method for row in free if row.growth < 1.01} - {row.method for row in free if not row.growth < 1.01})
+    names = sorted({row.method for row in free})
+    return axes[0], f"Without friction {len(steady)} of {len(names)} methods end where they were at a tenth"
 
 
 def _modified(run: Run, tables: dict[str, Table]) -> Drawn:  # noqa: ARG001 (a part's signature)

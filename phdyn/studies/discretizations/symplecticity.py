@@ -36,6 +36,11 @@ class HenonHeiles:
         x, y = q[..., 0], q[..., 1]
         return self.value(q), np.stack([x + 2 * x * y, y + x * x - y * y], axis=-1)
 
+    def hvp(self, q: Any, v: Any) -> Any:
+        """Return the Hessian times a vector."""
+        x, y, a, b = q[..., 0], q[..., 1], v[..., 0], v[..., 1]
+        return np.stack([(1 + 2 * y) * a + 2 * x * b, 2 * x * a + (1 - 2 * y) * b], axis=-1)
+
 
 def symplecticity(methods: Sequence[Any], steps: Sequence[float], *, friction: float = 0.3) -> Table:
     """Measure how far single steps are from conformally symplectic, ``M^T J M = c J`` with M the derivative of the step.
