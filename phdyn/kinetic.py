@@ -42,7 +42,7 @@ class RelativisticKinetic:
     def energy(self, square: Any, mass: float) -> Any:
         """Return T of |p|^2; no digits are lost for small momenta."""
         rest = mass * self.c
-        return self.c * square / (np.sqrt(square + rest**2) + rest)
+        return self.c * square / ((square + rest**2) ** 0.5 + rest)
 
     def speed_over_momentum(self, square: float, mass: float) -> float:
         """Return what p is multiplied with to be the velocity, of |p|^2."""

@@ -579,6 +579,12 @@ class RelativisticMotion(HeavyBallMotion):
         super().__init__(system, vectors, size, tensors=tensors)
         self.shape: Any = system.kinetic
 
+    def check(self, t: float, x: Array) -> None:
+        """See Motion; the square of p is a number, which no tangent follows."""
+        if isinstance(x, torch.Tensor) and is_dual(x):
+            raise ArgumentError(f"{self.shape} has no forward-mode derivatives: take those of a PortHamiltonianSystem, or differences")
+        super().check(t, x)
+
     def _velocity(self, p: Array) -> Array:
         return self.shape.speed_over_momentum(float(self.vectors.dot(p, p)), self.drift_mass) * p
 

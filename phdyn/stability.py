@@ -20,7 +20,7 @@ __all__ = ["strang_limit", "suggest_step"]
 _ITERATIONS: Final = 50
 
 
-def suggest_step(system: HeavyBall | GradientFlow, x0: Any, method: Any = "strang") -> float:
+def suggest_step(system: HeavyBall | GradientFlow, x0: Any, method: Any = "strang", *, t: float = 1.0) -> float:
     """Return a tenth of the largest stable step at x0, from the stiffest curvature there.
 
     Parameters
@@ -31,14 +31,16 @@ def suggest_step(system: HeavyBall | GradientFlow, x0: Any, method: Any = "stran
         Where to look; the limit elsewhere may be lower.
     method : str or Method
         A method of fixed steps.
+    t : float
+        When to look at friction that depends on time.
 
     Returns
     -------
     float
         ``h/10``, where a step of h is the longest before the method first loses stability on ``q'' + gamma q' + omega^2 q = 0`` (gamma/m,
-        the least of the modes; for a gradient flow on ``q' = -omega^2 q``), and ``omega^2`` is the leading eigenvalue of ``Hess V/m`` in
-        size, by a power iteration on Hessian-vector products. Strang's limit is ``(omega h)^2 = 2 gamma h coth(gamma h/2)`` (METHODS 3.2).
-        A method that is stable up to ``h omega = 12`` gets a tenth of that.
+        in the mode, and with the largest or smallest mass, where that is soonest; for a gradient flow on ``q' = -omega^2 q``), and
+        ``omega^2`` is the leading eigenvalue of ``Hess V/m`` in size, by a power iteration on Hessian-vector products. Strang's limit is
+        ``(omega h)^2 = 2 gamma h coth(gamma h/2)`` (METHODS 3.2). A method that is stable up to ``h omega = 12`` gets a tenth of that.
 
     Raises
     ------
@@ -54,16 +56,23 @@ def suggest_step(system: HeavyBall | GradientFlow, x0: Any, method: Any = "stran
     curvature = _curvature_at(system, x0)
     if not curvature > 0:
         raise ArgumentError("V has no curvature at x0: no step can be suggested from there")
-    key: Any = chosen
     if isinstance(system, GradientFlow):
-        rate, damped = curvature, 0.0
-        limit = largest_step(key, None)
+        rate, limit, damped = curvature, _limit(chosen, None), 0.0
     else:
-        rate, damped = curvature**0.5, min(float(law.rate(1.0)) for law in system.laws.values()) / float(np.min(system.mass))
-        limit = largest_step(key, damped / rate)
+        rate, masses = curvature**0.5, (float(np.min(system.mass)), float(np.max(system.mass)))
+        frictions = {float(np.max(law.rate(t))) / mass for law in system.laws.values() for mass in masses}
+        limit, damped = min((_limit(chosen, friction / rate), friction) for friction in frictions)
     if limit == 0:
         raise ArgumentError(f"method '{chosen.name}' is unstable there, with gamma = {damped:g}, however short the step: use 'strang'")
     return 0.1 * (SCAN[-1] if np.isinf(limit) else limit) / rate
+
+
+def _limit(method: Any, friction: float | None) -> float:
+    """Return the largest h omega of a method; one that cannot be hashed is looked at anew each time."""
+    try:
+        return largest_step(method, friction)
+    except TypeError:
+        return largest_step.__wrapped__(method, friction)
 
 
 def _curvature_at(system: Any, x0: Any) -> float:

@@ -119,6 +119,21 @@ def test_no_parameter_is_faster_than_light(name):
     assert sol.energy_balance().verdict == "balanced"
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_its_hamiltonian_is_differentiable_and_duals_are_refused():
+    x = torch.tensor(X0, dtype=torch.float64, requires_grad=True)
+    gradient = torch.autograd.grad(HeavyBall(lambda q: (q * q).sum(-1), kinetic=RelativisticKinetic(C)).hamiltonian(x), x)[0]
+    p = x[2:].detach().numpy()
+    np.testing.assert_allclose(gradient[2:], C * p / np.sqrt(p @ p + C**2), rtol=1e-14)
+    flying = HeavyBall(lambda q: (q * q).sum(-1), kinetic=RelativisticKinetic(C))
+
+    def end(start):
+        return torch.as_tensor(phdyn.simulate(flying, (0, 0.2), start, method="strang", step=0.1).y[:, -1])
+
+    with pytest.raises(ArgumentError, match="no forward-mode derivatives"):
+        torch.func.jvp(end, (x.detach(),), (torch.ones(4, dtype=torch.float64),))
+
+
 def test_without_a_limit_it_is_the_heavy_ball():
     slow = HeavyBall(HenonHeiles(), mass=MASS, friction=0.3, kinetic=RelativisticKinetic(1e7))
     for method in ("strang", "yoshida-4", "rk4"):

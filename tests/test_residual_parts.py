@@ -200,6 +200,16 @@ def test_a_network_whose_gradient_leaves_something_out(dtype):
     assert parts.gradient > 10 * parts.scheme
 
 
+def test_parts_that_cancel_are_not_told():
+    """Of a right gradient, where both are errors of the line integral and many times the residual."""
+    ball = phdyn.HeavyBall(phdyn.potentials.Himmelblau(), friction=0.1)
+    for step in (0.005, 0.02):
+        sol = phdyn.simulate(ball, (0, 5), [-0.5, -1, 3, 0], method="blanes-moan-4", step=step, residual_parts=True, monitor=None)
+        parts = sol.energy_balance().parts
+        assert parts.gradient > 20 * sol.energy_balance().residual
+        assert not parts.told
+
+
 def test_a_coarse_step_says_that_the_parts_cannot_be_told():
     sol = run(HenonHeiles(), "strang", 0.8)
     parts = sol.energy_balance().parts

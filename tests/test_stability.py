@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from phdyn import ArgumentError, GradientFlow, HeavyBall, LossGoal, NetworkLoss, SwitchedFriction, at_rest, simulate, suggest_step
+from phdyn import (
+    ArgumentError,
+    GradientFlow,
+    HeavyBall,
+    LossGoal,
+    NesterovFriction,
+    NetworkLoss,
+    SwitchedFriction,
+    at_rest,
+    simulate,
+    suggest_step,
+)
+from phdyn.methods import ButcherTableau, get
 from phdyn.networks import mlp
 from phdyn.potentials import Quadratic, Rosenbrock
 from phdyn.stability import strang_limit
@@ -98,6 +112,29 @@ def test_ten_times_the_step_is_the_limit_of_any_method(name, friction):
     if name == "gauss-4":  # Lawson's form: the limit is that of the solve, or of what was looked at
         return
     assert size(1.03 * h) > 10
+
+
+def test_the_soonest_limit_of_all_modes_and_masses_counts():
+    """Friction helps Strang and hurts SGD; with masses the stiff mode may be the heavy one."""
+    x0 = at_rest([0.3])
+    brake = HeavyBall(Quadratic([1.0]), friction=SwitchedFriction(0.1, 20.0, LossGoal(reduction=0.5)))
+    hard = HeavyBall(Quadratic([1.0]), friction=20.0)
+    assert suggest_step(brake, x0, "sgd") == suggest_step(hard, x0, "sgd")
+    assert suggest_step(brake, x0) == suggest_step(HeavyBall(Quadratic([1.0]), friction=0.1), x0)
+    heavy = HeavyBall(Quadratic([1e-3, 100.0]), mass=[1e-3, 1.0], friction=1.0)
+    assert suggest_step(heavy, at_rest([1.0, 1.0])) == pytest.approx(0.02, rel=0.05)
+
+
+def test_friction_that_depends_on_time_is_looked_at_when_asked():
+    ball = HeavyBall(Quadratic([1.0]), friction=NesterovFriction(3.0))
+    assert suggest_step(ball, at_rest([0.3]), t=0.1) == suggest_step(HeavyBall(Quadratic([1.0]), friction=30.0), at_rest([0.3]))
+
+
+def test_methods_of_the_same_name_and_of_lists():
+    ball, x0 = HeavyBall(Quadratic([1.0]), friction=1.0), at_rest([0.3])
+    assert suggest_step(ball, x0, replace(get("sgd"), friction="exact")) == pytest.approx(suggest_step(ball, x0, "polyak"), rel=1e-6)
+    midpoint = ButcherTableau("mine", 2, rows=[[], [0.5]], weights=[0.0, 1.0], nodes=[0.0, 0.5], source="here")
+    assert 0.05 < suggest_step(ball, x0, midpoint) < 0.3
 
 
 def test_explicit_euler_lives_on_friction():

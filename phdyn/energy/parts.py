@@ -12,8 +12,8 @@ from phdyn.motion import Knot
 
 _WRONG: Final = "most of the residual is there because the gradient is not V's: V or its gradient leaves something out, or is random"
 
-_TOLD: Final = 0.5
-"""Share of the larger part that the doubt about the split may be, if the parts are to be told apart."""
+_TOLD: Final = 0.3
+"""Share of the larger part that the doubt about the split may be, if the parts are to be told apart: they are known to three times it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ResidualParts:
 
     @property
     def told(self) -> bool:
-        """Whether the parts are told apart: the doubt is less than half of the larger one."""
+        """Whether the parts are told apart: the doubt is less than a third of the larger one."""
         return self.doubt < _TOLD * max(self.scheme, self.gradient)
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import brentq
 
-from phdyn.methods.catalogue import resolve
+from phdyn.methods.catalogue import get, names, resolve
 from phdyn.methods.force_gradient import ForceGradientSplitting
 from phdyn.methods.one_step import OneStep
 from phdyn.methods.runge_kutta import ButcherTableau
@@ -17,8 +17,8 @@ from phdyn.methods.splitting import Splitting, one_step_matrix
 from phdyn.potentials import Quadratic
 from phdyn.systems import GradientFlow, HeavyBall
 
-SLACK: Final = 1e-7
-"""How far above 1 rounding puts the radius of a double eigenvalue on the unit circle."""
+SLACK: Final = 1e-11
+"""How far above 1 rounding may put the radius of an eigenvalue on the unit circle."""
 
 SCAN: Final = tuple(round(0.02 * k, 2) for k in range(1, 601))
 """The values of h omega, up to 12, among which the first loss of stability is looked for."""
@@ -39,7 +39,12 @@ def radius(method: Any, step: float, friction: float) -> float:
     one = OneStep(resolve(method), HeavyBall(Quadratic([1.0]), friction=friction), 2)
     with np.errstate(over="ignore", invalid="ignore"):
         matrix = np.stack([one(column, step) for column in np.eye(2)], axis=1)
-    return float(np.abs(np.linalg.eigvals(matrix)).max()) if np.isfinite(matrix).all() else float("nan")
+    if not np.isfinite(matrix).all():
+        return float("nan")
+    # a pair has its radius to rounding by its determinant, where its eigenvalues are double too
+    half, determinant = float(np.trace(matrix)) / 2, float(np.linalg.det(matrix))
+    apart = half * half - determinant
+    return float(np.sqrt(determinant) if apart <= 0 else abs(half) + np.sqrt(apart))
 
 
 def decay(method: Any, step: float) -> float:
@@ -102,7 +107,7 @@ def boundary(method: Any) -> Callable[[float], float] | None:
     methods by their stability polynomial.
     """
     chosen = resolve(method)
-    if chosen.name in _CLOSED:
+    if chosen.name in _CLOSED and chosen.name in names() and chosen == get(chosen.name):  # not another method of that name
         return _CLOSED[chosen.name]
     if isinstance(chosen, Splitting) and chosen.exact:
         return lambda friction: _first_loss(lambda h: _jury(one_step_matrix(chosen, friction * h, h), friction * h))

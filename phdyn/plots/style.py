@@ -172,8 +172,8 @@ RUNS: Final = (
 
 _HUES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK, SKY, GREY)
 _FILLS = ("full", "none", "left", "bottom", "right", "top")
-_SOLID = ("-", (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
-_DASHED = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))
+_SOLID = ("-", (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)), (0, (3, 1)))
+_DASHED = ((0, (4, 1.5)), (0, (1.5, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)), (0, (8, 1.5, 1, 1.5)))
 _MARKERS = {"splitting": "o", "runge-kutta": "s", "discrete gradient": "^", "adaptive": "D"}
 _FIRST_HUE = {"splitting": 0, "adaptive": 1, "discrete gradient": 4, "runge-kutta": 5}
 _MEMBERS = {

@@ -8,8 +8,10 @@ from typing import Any
 
 from phdyn.errors import ArgumentError
 from phdyn.methods.catalogue import get, takes
+from phdyn.potentials import Quadratic
 from phdyn.studies.discretizations.long_run import problem
 from phdyn.studies.single import Friction, Network, System
+from phdyn.systems import HeavyBall
 
 _EXPLICIT = ("explicit-euler", "conformal-euler", "sgd", "strang", "yoshida-4", "blanes-moan-s6", "blanes-moan-4", "blanes-moan-6", "rk4")
 _IMPLICIT = ("gonzalez", "implicit-midpoint", "gauss-4", "gauss-6")
@@ -205,21 +207,35 @@ def check(config: Config, system: Any) -> None:
     if config.precision is not None:
         _check_precision(config.precision, system)
     if config.orders is not None:
-        _check_methods("orders.methods", config.orders.methods)
-        _check_numbers("orders.frictions", config.orders.frictions, least=0.0)
+        _check_orders(config.orders)
     if config.structure is not None:
         _check_methods("structure.methods", config.structure.methods, fixed=True)
         _check_numbers("structure.steps", config.structure.steps)
     if config.stability is not None:
         _check_stability(config.stability)
     if config.long_run is not None:
-        _check_methods("long_run.steps", config.long_run.steps, fixed=True)
-        _check_numbers("long_run.steps", config.long_run.steps.values())
-        _check_numbers("long_run.periods", [config.long_run.periods], least=10.0)
-        for name in config.long_run.problems:
-            problem(name)
+        _check_long(config.long_run)
     if config.equations is not None:
         _check_equations(config.equations)
+
+
+def _check_orders(part: Orders) -> None:
+    _check_methods("orders.methods", part.methods)
+    _check_numbers("orders.frictions", part.frictions, least=0.0)
+    for name in part.methods:
+        if getattr(get(name), "dense_jacobian", False) or not takes(get(name), HeavyBall(Quadratic([1.0]))):
+            raise ArgumentError(f"orders.methods has '{name}', which has no order at fixed steps")
+
+
+def _check_long(part: Long) -> None:
+    _check_methods("long_run.steps", part.steps, fixed=True)
+    _check_numbers("long_run.steps", set(part.steps.values()))
+    _check_numbers("long_run.periods", [part.periods], least=10.0)
+    if not part.problems:
+        raise ArgumentError("long_run.problems is empty: leave the part out with long_run: null")
+    for name in part.problems:
+        if max(part.steps.values()) >= problem(name).period:
+            raise ArgumentError(f"long_run.steps are {part.steps}: shorter ones than the period of the {name} are needed")
 
 
 def _check_precision(part: Precision, system: Any) -> None:

@@ -151,7 +151,11 @@ def long_run(name: str, method: str, step: float, periods: float) -> LongRun:
     state: Any = list(task.start)
     times, envelope, nfev, outcome, balance, t = [], [], 0, DONE, None, 0.0
     for mark in marks:
-        sol = simulate(ball, (t, float(mark)), state, method=method, step=step, record="ends", monitor=None, max_steps=2**62)
+        try:
+            sol = simulate(ball, (t, float(mark)), state, method=method, step=step, record="ends", monitor=None, max_steps=2**62)
+        except ArgumentError as refusal:
+            outcome = f"refused: {refusal}"
+            break
         if sol.status == _INTERRUPTED:
             raise KeyboardInterrupt
         nfev += sol.nfev
