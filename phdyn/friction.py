@@ -23,7 +23,8 @@ from phdyn.potentials.products import position
 from phdyn.transitions import Transition
 from phdyn.typing import Coefficient, FrictionLaw
 
-_NODES, _WEIGHTS = (0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0], 0.5 * np.polynomial.legendre.leggauss(4)[1])
+NODES, WEIGHTS = (0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0], 0.5 * np.polynomial.legendre.leggauss(4)[1])
+"""Gauss and Legendre's four nodes and weights on [0, 1]."""
 
 
 class Damping(NamedTuple):
@@ -96,7 +97,7 @@ class ScheduledFriction:
 
     def _quadrature(self, t0: float, t1: float) -> float:
         h = t1 - t0
-        return h * sum(float(w) * self.rate(t0 + h * float(s)) for s, w in zip(_NODES, _WEIGHTS, strict=True))
+        return h * sum(float(w) * self.rate(t0 + h * float(s)) for s, w in zip(NODES, WEIGHTS, strict=True))
 
     def __repr__(self) -> str:
         return f"ScheduledFriction({getattr(self.rate, '__name__', self.rate)})"
@@ -299,7 +300,7 @@ def damping(law: FrictionLaw, mass: Coefficient, t: float, h: float) -> Damping:
     if exact is not None:
         return exact(mass, t, h)  # type: ignore[no-any-return]
     whole = law.integral(t, t + h) / mass
-    drift = sum(float(w) * np.exp(-law.integral(t, t + h * float(s)) / mass) for s, w in zip(_NODES, _WEIGHTS, strict=True))
+    drift = sum(float(w) * np.exp(-law.integral(t, t + h * float(s)) / mass) for s, w in zip(NODES, WEIGHTS, strict=True))
     return Damping(np.exp(-whole), h / mass * drift, -np.expm1(-2 * whole))
 
 

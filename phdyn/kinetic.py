@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from phdyn.errors import ArgumentError
-from phdyn.friction import ConstantFriction
-
-_NODES, _WEIGHTS = (0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0], 0.5 * np.polynomial.legendre.leggauss(4)[1])
+from phdyn.friction import NODES, WEIGHTS, ConstantFriction
 
 _NOTHING = 1e-200
 """Below it friction over a step changes no digit, and its quotients lose theirs to underflow."""
@@ -81,6 +79,6 @@ class RelativisticKinetic:
             k = -float(np.expm1(2 * z)) * rest / (energy1 + decay * energy0)  # asinh x - asinh(x decay) = asinh(k x)
             turned = float(np.arcsinh(k * x)) / x if x > 0 else k
             return decay, -turned * h / (mass * z), lost
-        decays = [float(np.exp(-law.integral(t, t + h * s) / mass)) for s in _NODES]
-        along = h * sum(w * c * d / float(np.sqrt(square * d**2 + rest**2)) for w, d in zip(_WEIGHTS, decays, strict=True))
+        decays = [float(np.exp(-law.integral(t, t + h * s) / mass)) for s in NODES]
+        along = h * sum(w * c * d / float(np.sqrt(square * d**2 + rest**2)) for w, d in zip(WEIGHTS, decays, strict=True))
         return decay, float(along), lost

@@ -585,8 +585,9 @@ class RelativisticMotion(HeavyBallMotion):
             raise ArgumentError(f"{self.shape} has no forward-mode derivatives: take those of a PortHamiltonianSystem, or differences")
         super().check(t, x)
 
-    def _velocity(self, p: Array) -> Array:
-        return self.shape.speed_over_momentum(float(self.vectors.dot(p, p)), self.drift_mass) * p
+    def _share(self, p: Array) -> float:
+        """Return s of v = s p."""
+        return float(self.shape.speed_over_momentum(float(self.vectors.dot(p, p)), self.drift_mass))
 
     def drift(self, t: float, h: float, q: Array, p: Array) -> float:
         """Apply the exact damped drift to q and p; return the work of friction."""
@@ -603,20 +604,20 @@ class RelativisticMotion(HeavyBallMotion):
 
     def climb(self, t: Any, x: Array, g: Array) -> Any:
         """Return dV/dt = grad V . v."""
-        p, dot = x[self.dim :], self.vectors.dot
-        return self.shape.speed_over_momentum(float(dot(p, p)), self.drift_mass) * dot(g, p)
+        p = x[self.dim :]
+        return self._share(p) * self.vectors.dot(g, p)
 
     def acceleration(self, t: Any, x: Array, g: Array) -> Array:
         """Return q'' at a state: ``v' = (s p' - s^3 (p.p') p/c^2)``, s = v/p."""
         p, dot = x[self.dim :], self.vectors.dot
-        s = self.shape.speed_over_momentum(float(dot(p, p)), self.drift_mass)
+        s = self._share(p)
         push = -g - self.rate(t) * (p * self.inverse_mass)
         return s * push - (s**3 * float(dot(p, push)) / self.shape.c**2) * p
 
     def combine(self, t: Any, x: Array, g: Array, out: Array) -> Array:
         """Write (v, -grad V - gamma p/m) into out."""
         n = self.dim
-        out[:n] = self._velocity(x[n:])
+        out[:n] = self._share(x[n:]) * x[n:]
         out[n:] = -g
         out[n:] -= self.rate(t) * (x[n:] * self.inverse_mass)
         return out
@@ -624,7 +625,7 @@ class RelativisticMotion(HeavyBallMotion):
     def powers(self, t: Any, x: Array, g: Array | None = None) -> tuple[Any, Any]:
         """Return (gamma/m) p.v, and 0; no gradient is needed."""
         p = x[self.dim :]
-        return float(self.law.rate(t)) / self.drift_mass * float(self.vectors.dot(self._velocity(p), p)), 0.0
+        return float(self.law.rate(t)) / self.drift_mass * self._share(p) * float(self.vectors.dot(p, p)), 0.0
 
 
 class GradientFlowMotion(Motion):

@@ -18,13 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from phdyn.friction import NODES, WEIGHTS
 from phdyn.motion import Knot, Motion
 from phdyn.typing import Array
 from phdyn.vectors import take_rows
-
-_GAUSS_NODES = 0.5 + 0.5 * np.polynomial.legendre.leggauss(4)[0]
-_GAUSS_WEIGHTS = 0.5 * np.polynomial.legendre.leggauss(4)[1]
-
 
 _NEARBY = 1e-4
 """Share of a step to either side of a place at which its path's slope is taken: an error of about 1e-8 of it."""
@@ -380,7 +377,7 @@ def _velocity_rows(s: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     )
 
 
-_VELOCITY = _velocity_rows(_GAUSS_NODES)
+_VELOCITY = _velocity_rows(NODES)
 
 
 def gauss_work(step: Step) -> tuple[Any, Any]:
@@ -395,29 +392,29 @@ def gauss_work(step: Step) -> tuple[Any, Any]:
         return _gauss_work_of_rows(step, motion, h)
     if not motion.quadratic:
         powers = []
-        for s in _GAUSS_NODES:
+        for s in NODES:
             x = step.at(float(s))
             powers.append(motion.powers(step.t0 + h * s, x, None if motion.has_split else motion.gradient(x)[1]))
-        dissipated, supplied = h * (_GAUSS_WEIGHTS @ np.array(powers))
+        dissipated, supplied = h * (WEIGHTS @ np.array(powers))
         return float(dissipated), float(supplied)
     start, end = step.start_view(), step.end_view()
     _, _, dq, v0, v1, a0, a1 = _end_data(motion, start, end)
     numpy = motion.vectors.numpy
     basis = np.stack([numpy(v).astype(np.float64, copy=False) for v in (dq, v0, v1, a0, a1)])
     squares = ((_VELOCITY @ (basis @ basis.T)) * _VELOCITY).sum(1) / (h * h)
-    rates = np.array([float(motion.law.rate(step.t0 + h * float(s))) for s in _GAUSS_NODES])
-    dissipated = h * float((_GAUSS_WEIGHTS * rates) @ squares)
+    rates = np.array([float(motion.law.rate(step.t0 + h * float(s))) for s in NODES])
+    dissipated = h * float((WEIGHTS * rates) @ squares)
     if motion.input is None:
         return dissipated, 0.0
-    supplied = [motion.powers(step.t0 + h * float(s), step.at(float(s)))[1] for s in _GAUSS_NODES]
-    return dissipated, h * float(_GAUSS_WEIGHTS @ np.array(supplied))
+    supplied = [motion.powers(step.t0 + h * float(s), step.at(float(s)))[1] for s in NODES]
+    return dissipated, h * float(WEIGHTS @ np.array(supplied))
 
 
 def _gauss_work_of_rows(step: Step, motion: Any, h: Any) -> tuple[Any, Any]:
     """Return the work of each row, (k,); see ``gauss_work``."""
-    times, weights = [step.t0 + h * float(s) for s in _GAUSS_NODES], _GAUSS_WEIGHTS
+    times, weights = [step.t0 + h * float(s) for s in NODES], WEIGHTS
     if not motion.has_split:
-        states = [step.at(float(s)) for s in _GAUSS_NODES]
+        states = [step.at(float(s)) for s in NODES]
         powers = [motion.powers(t, x, motion.gradient(x)[1]) for t, x in zip(times, states, strict=True)]
         dissipated, supplied = h * np.tensordot(weights, np.array(powers), 1)
         return dissipated, supplied
@@ -431,7 +428,7 @@ def _gauss_work_of_rows(step: Step, motion: Any, h: Any) -> tuple[Any, Any]:
     dissipated = np.divide(total, h, out=np.zeros_like(total), where=np.not_equal(h, 0))  # a row may stand still
     if motion.input is None:
         return dissipated, np.zeros_like(dissipated)
-    supplied = [motion.powers(t, step.at(float(s)))[1] for t, s in zip(times, _GAUSS_NODES, strict=True)]
+    supplied = [motion.powers(t, step.at(float(s)))[1] for t, s in zip(times, NODES, strict=True)]
     return dissipated, h * np.tensordot(weights, np.array(supplied), 1)
 
 

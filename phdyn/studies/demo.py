@@ -7,12 +7,9 @@ tight reference. One run folder holds the tables, the trajectories and the figur
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 
 from phdyn import runs
 from phdyn.errors import ArgumentError
@@ -20,7 +17,7 @@ from phdyn.methods import get
 from phdyn.studies.demo_figures import draw
 from phdyn.studies.demo_report import failures, report
 from phdyn.studies.demo_runs import SOLUTIONS, compare_methods, roll, train_arms
-from phdyn.studies.study import Study
+from phdyn.studies.study import Study, clock
 
 __all__ = ["Config", "Digits", "Methods", "Toy", "draw", "report", "run"]
 
@@ -185,13 +182,13 @@ def run(config: Config, out: str | Path, *, executor: Executor | None = None, pr
     seconds: dict[str, float] = {}
     with record:
         (record.path / SOLUTIONS).mkdir()
-        with _clock(seconds, "toy"):
+        with clock(seconds, "toy"):
             record.save_table(roll(config.toy, record, progress=progress), "toy")
-        with _clock(seconds, "digits"):
+        with clock(seconds, "digits"):
             record.save_table(train_arms(config, record, executor, progress=progress), "digits")
-        with _clock(seconds, "methods"):
+        with clock(seconds, "methods"):
             record.save_table(compare_methods(config, record, progress=progress), "methods")
-        with _clock(seconds, "figures"):
+        with clock(seconds, "figures"):
             draw(record, record.path / runs.FIGURES)
         record.numbers["seconds"] = seconds
     done = runs.open_run(record.path)
@@ -209,10 +206,3 @@ def _check(config: Config) -> None:
         raise ArgumentError(f"each method needs settings, not {settings}")
     for name in settings:
         get(name)
-
-
-@contextmanager
-def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
-    begun = perf_counter()
-    yield
-    seconds[name] = perf_counter() - begun

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 from phdyn.tables import Table
 
@@ -31,3 +34,11 @@ class Study:
     tables: dict[str, Table]
     figures: list[Path]
     failures: tuple[str, ...] = ()
+
+
+@contextmanager
+def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Enter under a name how many seconds the body takes."""
+    begun = perf_counter()
+    yield
+    seconds[name] = perf_counter() - begun

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +24,7 @@ from phdyn.studies.discretizations.symplecticity import symplecticity
 from phdyn.studies.order import measure_order
 from phdyn.studies.processes import processes
 from phdyn.studies.single import build
-from phdyn.studies.study import Study
+from phdyn.studies.study import Study, clock
 from phdyn.tables import Table
 
 
@@ -77,9 +75,9 @@ def run(config: Config, out: str | Path, *, workers: int = 0, executor: Executor
     with record:
         (record.path / SOLUTIONS).mkdir()
         if config.precision is not None:
-            with _clock(seconds, "precision"):
+            with clock(seconds, "precision"):
                 _compare(config, system, start, record, Path(out) / "references", progress=progress)
-        with _clock(seconds, "others"):
+        with clock(seconds, "others"):
             for name, table in _tables(config, _run_all(_jobs(config), executor, workers, progress=progress)).items():
                 record.save_table(table, name)
         record.numbers["seconds"] = seconds
@@ -227,10 +225,3 @@ def _long_runs(found: list[LongRun]) -> tuple[Table, Table]:
 
 def _joined(parts: list[Table]) -> Table:
     return Table({name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0].keys()})  # noqa: SIM118 (rows are what it iterates)
-
-
-@contextmanager
-def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
-    begun = perf_counter()
-    yield
-    seconds[name] = perf_counter() - begun

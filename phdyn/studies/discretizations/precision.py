@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any, Final
@@ -61,8 +62,10 @@ def reference(config: Config, system: Any, start: Any, folder: Path) -> tuple[Fl
     looser = simulate(system, config.t_span, start, method="DOP853", rtol=1e-12, atol=1e-14, record="ends", monitor=None).y[:, -1]
     doubt = float(np.linalg.norm(looser - end)) / (float(np.linalg.norm(end)) or 1.0)
     folder.mkdir(parents=True, exist_ok=True)
-    with place.open("wb") as file:
+    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")  # it is there whole, or not at all
+    with aside.open("wb") as file:
         np.savez(file, end=end, doubt=doubt)
+    aside.replace(place)
     return end, doubt
 
 
